@@ -17,6 +17,7 @@ from sockudo.cluster.nodes import NodeReport, Nodes
 from sockudo.cluster.readiness import Readiness
 from sockudo.cluster.router import Router
 from sockudo.dashboard.access import Gate
+from sockudo.dashboard.answers import answer_operators
 from sockudo.dashboard.app import dashboard_routes
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.replies import error_reply
@@ -24,6 +25,7 @@ from sockudo.dashboard.routing import Pages
 from sockudo.push.dashboard.area import push_area
 from sockudo.webhooks.dashboard.area import webhook_area
 from support.edge import EdgeNode, settings
+from support.inside import Node
 from support.server import Reply
 
 __all__ = ["PASSWORD", "REPORT", "Call", "Desk", "LoneNode", "Visitor", "board_of"]
@@ -85,12 +87,19 @@ class LoneNode:
         return self.drains
 
 
-def board_of(node: EdgeNode, watch: LoopWatch | None = None, this: LoneNode | None = None) -> Board:
-    """The dashboard's view of a node without sockets, which is ``lone`` among nodes."""
-    parts = node.components
+def nodes_of(node: Node, this: LoneNode | None = None) -> Nodes:
+    """What operators ask of a node without sockets, which is ``lone`` among nodes."""
     bus, membership = join_network(lambda callback: None, name="lone")
     router = Router()
     bus.attach(router)
+    answer_operators(router, node.gateway, node.view, node.clock)
+    return Nodes(bus, membership, router, this or LoneNode(), node.clock.time)
+
+
+def board_of(node: EdgeNode, watch: LoopWatch | None = None, this: LoneNode | None = None) -> Board:
+    """The dashboard's view of a node without sockets, which is ``lone`` among nodes."""
+    parts = node.components
+    nodes = nodes_of(node, this)
     return Board(
         apps=node.edge.apps,
         gateway=node.gateway,
@@ -103,8 +112,8 @@ def board_of(node: EdgeNode, watch: LoopWatch | None = None, this: LoneNode | No
         presence_history=parts.presence_history,
         tails=node.tails,
         apply_changes=lambda _: None,
-        nodes=Nodes(bus, membership, router, this or LoneNode(), node.clock.time),
-        readiness=Readiness(membership, "", lambda: 0.0),
+        nodes=nodes,
+        readiness=Readiness(join_network(lambda callback: None)[1], "", lambda: 0.0),
         areas=[webhook_area(parts.webhooks), push_area(parts.push_services)],
         loop=watch or LoopWatch(),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -12,7 +12,7 @@ from sockudo.cluster.items import Request
 from sockudo.cluster.ports import DEADLINE, Bus, Membership, Node
 from sockudo.cluster.router import Router
 
-__all__ = ["DrainNode", "NodeReport", "NodeStatus", "NodeView", "NodeViews", "Nodes", "ThisNode"]
+__all__ = ["DrainNode", "NodeReport", "NodeStatus", "NodeView", "NodeViews", "Nodes", "OfNodes", "ThisNode"]
 
 _SHORTEST: Final = 4
 
@@ -79,6 +79,13 @@ class NodeViews(msgspec.Struct, frozen=True):
     complete: bool
 
 
+class OfNodes(NamedTuple):
+    """What nodes answered, each with its name, in the order of names. ``complete`` as in `NodeViews`."""
+
+    answers: list[tuple[str, Any]]
+    complete: bool
+
+
 class ThisNode(Protocol):
     """The half of one node."""
 
@@ -125,6 +132,21 @@ class Nodes:
             found.append(NodeView(node.id, node.name, node.incarnation, me, age, skew, report))
         found.sort(key=lambda view: (view.name, view.id))
         return NodeViews(found, answers.complete and all(view.report is not None for view in found))
+
+    def names(self) -> list[str]:
+        """What people call the live nodes."""
+        return sorted(node.name for node in self._membership.live())
+
+    async def ask(self, request: Request, name: str | None = None) -> OfNodes:
+        """Asks all nodes, or the one that a person named, see `drain`; raises as that does for the name."""
+        asked = None if name is None else [self._named(name).id]
+        answers = await self._bus.ask(request, deadline=DEADLINE, nodes=asked)
+        names = {node.id: node.name for node in self._membership.live()}
+        found = [(names[node_id], node_id, value) for node_id, value in answers.values.items() if node_id in names]
+        found = [each for each in found if each[2] is not None]
+        found.sort(key=lambda each: each[:2])
+        complete = answers.complete and len(found) == len(answers.values)
+        return OfNodes([(name, value) for name, _, value in found], complete)
 
     async def drain(self, name: str, seconds: float) -> Node:
         """Has a node drain: that of this name or id, or whose id begins so.

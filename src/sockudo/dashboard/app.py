@@ -10,8 +10,6 @@ from starlette.types import ASGIApp
 from sockudo.dashboard import (
     apps,
     assets,
-    channels,
-    connections,
     error_pages,
     inspector,
     login,
@@ -22,6 +20,8 @@ from sockudo.dashboard import (
 )
 from sockudo.dashboard.access import Gate
 from sockudo.dashboard.board import Board
+from sockudo.dashboard.channels import routes as channels
+from sockudo.dashboard.connections import routes as connections
 from sockudo.dashboard.replies import error_reply
 from sockudo.dashboard.routing import Pages
 

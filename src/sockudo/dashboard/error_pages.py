@@ -12,7 +12,7 @@ from sockudo import errors
 from sockudo.auth.signing import path_part
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.paging import Page, Paging
-from sockudo.dashboard.problems import shown_group
+from sockudo.dashboard.problems import problems_of_all, shown_group
 from sockudo.dashboard.replies import json, page
 from sockudo.errors import CATALOGUE, ErrorSpec
 from sockudo.errors.catalogue import as_sent, can_retry, nearest_names, plain_row, search_rows
@@ -32,8 +32,8 @@ def routes(board: Board) -> list[Route]:
         paging = Paging.of(request)
         return paging.cut(search_rows(paging.q))
 
-    def groups_of(row: ErrorSpec) -> list[Group]:
-        groups = board.gateway.inspector.problems.groups()
+    async def groups_of(row: ErrorSpec) -> list[Group]:
+        groups, _ = await problems_of_all(board.nodes)
         return [group for group in groups if group.error == row.slug][:_GROUPS]
 
     async def catalogue(request: Request) -> Response:
@@ -57,7 +57,7 @@ def routes(board: Board) -> list[Route]:
             row=row,
             forms=as_sent(row),
             retry=can_retry(row),
-            groups=[shown_group(group) for group in groups_of(row)],
+            groups=[shown_group(group) for group in await groups_of(row)],
         )
 
     async def catalogue_json(request: Request) -> Response:
@@ -66,7 +66,7 @@ def routes(board: Board) -> list[Route]:
 
     async def one_json(request: Request) -> Response:
         row = _row(request)
-        return json({**plain_row(row), "problems": [explained(group, _EXAMPLES) for group in groups_of(row)]})
+        return json({**plain_row(row), "problems": [explained(group, _EXAMPLES) for group in await groups_of(row)]})
 
     return [
         Route("/dashboard/errors", catalogue),

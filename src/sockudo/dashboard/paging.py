@@ -69,11 +69,15 @@ class Paging:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """One page of a list and where it lies in it."""
+    """One page of a list and where it lies in it.
+
+    ``complete`` is False when a node did not answer, whose entries are missing then; None for a list of one node alone.
+    """
 
     entries: Sequence[T]
     total: int
     paging: Paging
+    complete: bool | None = None
 
     @property
     def pages(self) -> int:
@@ -102,13 +106,14 @@ class Page(Generic[T]):
 
     def body(self, entries: Sequence[Any]) -> dict[str, Any]:
         """The page as the API gives it, with its entries as plain values."""
-        return {
+        body = {
             "items": entries,
             "total": self.total,
             "page": self.paging.page,
             "per_page": self.paging.per_page,
             "pages": self.pages,
         }
+        return body if self.complete is None else {**body, "complete": self.complete}
 
 
 def _number(text: str | None, name: str, default: int, high: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from starlette.requests import Request
@@ -11,10 +12,10 @@ from starlette.routing import Route
 
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.paging import Page, Paging
-from sockudo.dashboard.problems import shown_group
+from sockudo.dashboard.problems import problems_of_all, shown_group
 from sockudo.dashboard.replies import json, page
 from sockudo.inspector import Group
-from sockudo.inspector.explained import PROBLEM_KINDS, explained, find_problems
+from sockudo.inspector.explained import PROBLEM_KINDS, explained
 from sockudo.inspector.lines import LABELS
 
 __all__ = ["routes"]
@@ -25,14 +26,15 @@ _EXAMPLES: Final = 20
 def routes(board: Board) -> list[Route]:
     """``/dashboard/why`` and its API."""
 
-    def found(request: Request) -> Page[Group]:
+    async def found(request: Request) -> Page[Group]:
         paging, app_id = Paging.of(request), request.query_params.get("app_id")
-        groups = find_problems(board.gateway.inspector.problems, None, request.query_params.get("kinds"), paging.q)
+        groups, complete = await problems_of_all(board.nodes, request.query_params.get("kinds"), paging.q)
         known = app_id is not None and board.apps.by_id(app_id) is not None
-        return paging.cut([group for group in groups if not app_id or _is_about(group, app_id, known=known)])
+        page = paging.cut([group for group in groups if not app_id or _is_about(group, app_id, known=known)])
+        return replace(page, complete=complete)
 
     async def why(request: Request) -> Response:
-        groups, app_id = found(request), request.query_params.get("app_id", "")
+        groups, app_id = await found(request), request.query_params.get("app_id", "")
         apps = {app.id for app in board.apps.all()}
         return page(
             board,
@@ -48,7 +50,7 @@ def routes(board: Board) -> list[Route]:
         )
 
     async def problems(request: Request) -> Response:
-        groups = found(request)
+        groups = await found(request)
         return json(groups.body([explained(group, _EXAMPLES) for group in groups.entries]))
 
     return [Route("/dashboard/why", why), Route("/dashboard/api/v1/problems", problems)]

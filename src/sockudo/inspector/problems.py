@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Final
 
 from sockudo.inspector.entry import Entry, Kind
 
-__all__ = ["Group", "Problems"]
+__all__ = ["Group", "Problems", "merged"]
 
 _GROUPS: Final = 500
 _EXAMPLES: Final = 20
@@ -38,6 +40,32 @@ class Group:
         return replace(self, cause=last[-1].cause if last else None, last=last)
 
 
+def merged(groups: Iterable[Group]) -> list[Group]:
+    """Groups of several nodes: those that have in common what makes a group become one; the newest problem first."""
+    found: dict[tuple[object, ...], Group] = {}
+    for group in groups:
+        key = _key(group.last[-1])
+        known = found.get(key)
+        if known is None:
+            found[key] = group
+            continue
+        newest = max(group, known, key=attrgetter("last_at"))
+        examples = sorted([*known.last, *group.last], key=attrgetter("at"))
+        found[key] = replace(
+            newest,
+            first_at=min(group.first_at, known.first_at),
+            count=group.count + known.count,
+            last=deque(examples, _EXAMPLES),
+        )
+    return sorted(found.values(), key=attrgetter("last_at"), reverse=True)
+
+
+def _key(entry: Entry) -> tuple[object, ...]:
+    """What the problems of a group have in common."""
+    cause = entry.cause.partition(":")[0] if entry.cause is not None else None
+    return (entry.app_id, entry.kind, entry.error, entry.endpoint, cause)
+
+
 class Problems:
     """The newest groups of problems, 500 at most; the one that has been quiet for longest gives way."""
 
@@ -49,8 +77,7 @@ class Problems:
 
     def add(self, entry: Entry) -> None:
         """Counts a problem in its group."""
-        cause = entry.cause.partition(":")[0] if entry.cause is not None else None
-        key = (entry.app_id, entry.kind, entry.error, entry.endpoint, cause)
+        key = _key(entry)
         group = self._groups.get(key)
         if group is None:
             if len(self._groups) >= _GROUPS:

@@ -24,6 +24,7 @@ from sockudo.cluster.in_process import Network
 from sockudo.cluster.nodes import Nodes
 from sockudo.config import Settings
 from sockudo.config.apps import App
+from sockudo.dashboard.answers import answer_operators
 from sockudo.dashboard.board import Board
 from sockudo.drivers.carriers import configured_carrier
 from sockudo.edge.admin import admin_app, is_dashboard
@@ -238,6 +239,7 @@ class Server:
             readiness=services.readiness,
         )
         self.node.board = self.board
+        answer_operators(services.router, services.gateway, services.view, self.clock)
         if settings.dashboard.enabled:
             # Its pages take a while to import, which servers without it should not pay for.
             from sockudo.dashboard.app import dashboard_app

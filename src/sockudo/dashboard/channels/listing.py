@@ -7,12 +7,17 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from sockudo.cluster.nodes import Nodes
+from sockudo.dashboard.everywhere import Part, Rows, ask_all, encode_rows
 from sockudo.dashboard.paging import Page, Paging
-from sockudo.dashboard.selection import select
+from sockudo.dashboard.selection import Turns, select
 from sockudo.hub.view import ChannelEntry, HubView
 from sockudo.protocol.names import CHANNEL_KINDS
 
-__all__ = ["KINDS", "MATCHES", "SORTS", "ChannelQuery", "ChannelRow", "find_channels"]
+__all__ = ["KINDS", "MATCHES", "SORTS", "ChannelQuery", "ChannelRow", "ListChannels", "find_channels", "own_channels"]
+
+# Channels that a node sends where they have to be merged with those of others.
+_MOST: Final = 10_000
 
 Sort = Literal["name", "subscriptions", "users"]
 Match = Literal["contains", "prefix"]
@@ -45,31 +50,66 @@ class ChannelRow(msgspec.Struct, frozen=True):
     user_count: int | None
 
 
-async def find_channels(view: HubView, query: ChannelQuery, paging: Paging) -> Page[ChannelRow]:
-    """A page of the channels with subscribers; metachannels and patterns are among them."""
-    found = await select(view.entries(query.app_id), _key(query), paging.start, paging.per_page)
-    return Page([ChannelRow(*entry) for entry in found.items], found.total, paging)
+class ListChannels(Part, frozen=True, tag="list_channels"):
+    """Asks a node for its channels with subscribers; metachannels and patterns are among them."""
+
+    query: ChannelQuery
 
 
-def _key(query: ChannelQuery) -> Callable[[ChannelEntry], tuple[Any, ...] | None]:
+async def find_channels(nodes: Nodes, query: ChannelQuery, paging: Paging) -> Page[ChannelRow]:
+    """A page of the channels of all nodes; of several nodes each sends its first 10,000."""
+    if len(nodes.names()) == 1:
+        answered = await ask_all(nodes, ListChannels(paging.start, paging.per_page, query), Rows[ChannelRow])
+        [(_, part)] = answered.values
+        return Page(part.rows, part.total, paging, answered.complete)
+    answered = await ask_all(nodes, ListChannels(0, _MOST, query), Rows[ChannelRow])
+    merged: dict[tuple[str, str], ChannelRow] = {}
+    turns, complete = Turns(), answered.complete
+    for _, part in answered.values:
+        complete = complete and part.total == len(part.rows)
+        for row in part.rows:
+            known = merged.get((row.app_id, row.channel))
+            merged[row.app_id, row.channel] = row if known is None else _sum(known, row)
+        await turns.next()
+    found = await select(list(merged.values()), _key(query), paging.start, paging.per_page)
+    return Page(found.items, found.total, paging, complete)
+
+
+async def own_channels(view: HubView, asked: ListChannels) -> bytes:
+    """What this node answers."""
+    found = await select(view.entries(asked.query.app_id), _key(asked.query), asked.start, asked.count)
+    return encode_rows([ChannelRow(*entry) for entry in found.items], found.total)
+
+
+def _sum(one: ChannelRow, other: ChannelRow) -> ChannelRow:
+    """Of two nodes: each that has subscribers knows the users of all."""
+    users = None if one.user_count is None else max(one.user_count, other.user_count or 0)
+    return ChannelRow(one.app_id, one.channel, one.kind, one.subscription_count + other.subscription_count, users)
+
+
+def _key(query: ChannelQuery) -> Callable[[ChannelEntry | ChannelRow], tuple[Any, ...] | None]:
     text, kind, prefix = query.text.casefold(), query.kind, query.match == "prefix"
 
-    def wanted(channel: ChannelEntry) -> bool:
+    def wanted(channel: ChannelEntry | ChannelRow) -> bool:
         if kind is not None and channel.kind != kind:
             return False
         if not text:
             return True
-        name = channel.name.casefold()
+        name = _name(channel).casefold()
         return name.startswith(text) if prefix else text in name
 
-    def by_name(channel: ChannelEntry) -> tuple[Any, ...] | None:
-        return (channel.name, channel.app_id) if wanted(channel) else None
+    def by_name(channel: ChannelEntry | ChannelRow) -> tuple[Any, ...] | None:
+        return (_name(channel), channel.app_id) if wanted(channel) else None
 
-    def by_subscriptions(channel: ChannelEntry) -> tuple[Any, ...] | None:
-        return (-channel.subscription_count, channel.name, channel.app_id) if wanted(channel) else None
+    def by_subscriptions(channel: ChannelEntry | ChannelRow) -> tuple[Any, ...] | None:
+        return (-channel.subscription_count, _name(channel), channel.app_id) if wanted(channel) else None
 
-    def by_users(channel: ChannelEntry) -> tuple[Any, ...] | None:
+    def by_users(channel: ChannelEntry | ChannelRow) -> tuple[Any, ...] | None:
         users = -1 if channel.user_count is None else channel.user_count
-        return (-users, channel.name, channel.app_id) if wanted(channel) else None
+        return (-users, _name(channel), channel.app_id) if wanted(channel) else None
 
     return {"name": by_name, "subscriptions": by_subscriptions, "users": by_users}[query.sort]
+
+
+def _name(channel: ChannelEntry | ChannelRow) -> str:
+    return channel.name if isinstance(channel, ChannelEntry) else channel.channel

@@ -43,13 +43,13 @@ async def channel_page(board: Board, request: Request, app: LiveApp, name: str, 
     """One channel, or one of its views. Raises errors.NOT_FOUND for a view that it does not have."""
     if not name:
         raise errors.INVALID_INPUT("'channel' is missing: it is the name of the channel")
-    about = channel_view(board, app, name)
+    about = await channel_view(board, app, name)
     if view not in _views(about):
         raise errors.NOT_FOUND(f"A {about.kind} channel has no such page")
     more: dict[str, Any] = {"form": _TEST_EVENT, "error": None}
     if view in ("subscribers", "members"):
-        page = subscribers if view == "subscribers" else members
-        more = {"found": page(board.view, app.id, name, Paging.of(request))}
+        place = board.nodes, app.id, name, Paging.of(request)
+        more = {"found": await subscribers(*place) if view == "subscribers" else await members(*place)}
     elif view:
         asked = {"limit": _HISTORY_LIMIT, **dict(request.query_params)}
         past = await told(board, app, name, asked, presence=view == "presence-history")
@@ -68,10 +68,10 @@ async def publish_form(board: Board, request: Request) -> Response:
         event = _event(form)
         await publish(board, app, name, event)
     except SockudoError as error:
-        about = channel_view(board, app, name)
+        about = await channel_view(board, app, name)
         given = {"name": form.get("name"), "data": form.get("data")}
         return _page(board, request, about, "", status=error.spec.status or 500, form=given, error=error)
-    count = channel_view(board, app, name).subscription_count
+    count = (await channel_view(board, app, name)).subscription_count
     notice = f"“{event.name}” was published; {count:,} connection{'' if count == 1 else 's'} subscribed"
     return redirect(request, channel_url(app.id, name), notice)
 

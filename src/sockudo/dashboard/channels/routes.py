@@ -62,14 +62,14 @@ def routes(board: Board) -> list[Route]:
 
 def _api(board: Board) -> list[Route]:
     async def about(_: Request, app: LiveApp, channel: str) -> object:
-        return channel_view(board, app, channel)
+        return await channel_view(board, app, channel)
 
     async def its_members(request: Request, app: LiveApp, channel: str) -> object:
-        page = members(board.view, app.id, channel, Paging.of(request))
+        page = await members(board.nodes, app.id, channel, Paging.of(request))
         return page.body(list(page.entries))
 
     async def its_subscribers(request: Request, app: LiveApp, channel: str) -> object:
-        page = subscribers(board.view, app.id, channel, Paging.of(request))
+        page = await subscribers(board.nodes, app.id, channel, Paging.of(request))
         return page.body(list(page.entries))
 
     async def its_history(request: Request, app: LiveApp, channel: str) -> object:
@@ -80,7 +80,8 @@ def _api(board: Board) -> list[Route]:
 
     async def send(request: Request, app: LiveApp, channel: str) -> object:
         await publish(board, app, channel, await read_json(request, TestEvent))
-        return {"ok": True, "subscription_count": channel_view(board, app, channel).subscription_count}
+        about = await channel_view(board, app, channel)
+        return {"ok": True, "subscription_count": about.subscription_count}
 
     def route(path: str, answer: Answer, method: str = "GET") -> Route:
         async def endpoint(request: Request) -> Response:
@@ -100,7 +101,7 @@ def _api(board: Board) -> list[Route]:
 
 async def _found(board: Board, request: Request) -> tuple[ChannelQuery, Page[ChannelRow]]:
     query, paging = _asked_query(board, request), Paging.of(request)
-    return query, await find_channels(board.view, query._replace(text=paging.q), paging)
+    return query, await find_channels(board.nodes, query._replace(text=paging.q), paging)
 
 
 def _asked_query(board: Board, request: Request) -> ChannelQuery:

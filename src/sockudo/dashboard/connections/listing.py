@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple
 
-import msgspec
-
+from sockudo.cluster.nodes import Nodes
+from sockudo.dashboard.everywhere import Part, Row, encode_rows, page_of_all
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.dashboard.selection import select
 from sockudo.hub.view import shown_user
 from sockudo.sessions import Gateway, Session
 
-__all__ = ["BY", "SORTS", "ConnectionQuery", "ConnectionRow", "connection_row", "find_connections"]
+__all__ = [
+    "BY",
+    "SORTS",
+    "ConnectionQuery",
+    "ConnectionRow",
+    "ListConnections",
+    "connection_row",
+    "find_connections",
+    "own_connections",
+]
 
 By = Literal["any", "socket_id", "user_id", "channel", "address"]
 Sort = Literal["newest", "oldest", "subscriptions", "buffered", "quiet"]
@@ -34,7 +43,7 @@ class ConnectionQuery(NamedTuple):
     sort: Sort = "newest"
 
 
-class ConnectionRow(msgspec.Struct, frozen=True):
+class ConnectionRow(Row, frozen=True, kw_only=True):
     """One connection of a list. ``connected_at_ms`` is in Unix milliseconds.
 
     ``user_id`` is the signed-in user, else that of a presence channel; ``format`` that of its frames.
@@ -54,28 +63,48 @@ class ConnectionRow(msgspec.Struct, frozen=True):
     buffered_bytes: int
 
 
-async def find_connections(gateway: Gateway, query: ConnectionQuery, paging: Paging) -> Page[ConnectionRow]:
-    """A page of the connections of this node."""
-    found = await select(_candidates(gateway, query), _key(query), paging.start, paging.per_page)
-    return Page([connection_row(session) for session in found.items], found.total, paging)
+class ListConnections(Part, frozen=True, tag="list_connections"):
+    """Asks a node for its connections."""
+
+    query: ConnectionQuery
+
+
+async def find_connections(
+    nodes: Nodes, query: ConnectionQuery, paging: Paging, node: str | None = None
+) -> Page[ConnectionRow]:
+    """A page of the connections of all nodes, or of the one that is named."""
+    return await page_of_all(
+        nodes,
+        paging,
+        lambda start, count: ListConnections(start, count, query),
+        ConnectionRow,
+        order=_ROW_ORDERS[query.sort],
+        node=node,
+    )
+
+
+async def own_connections(gateway: Gateway, asked: ListConnections) -> bytes:
+    """What this node answers."""
+    found = await select(_candidates(gateway, asked.query), _key(asked.query), asked.start, asked.count)
+    return encode_rows([connection_row(session) for session in found.items], found.total)
 
 
 def connection_row(session: Session) -> ConnectionRow:
     """A connection in a list."""
     clock = session.node.clock
     return ConnectionRow(
-        session.app.app_id,
-        session.socket_id,
-        shown_user(session),
-        session.peer.address,
-        int((clock.time() - clock.monotonic() + session.opened_at) * 1000),
-        round(max(0.0, clock.monotonic() - session.last_seen), 1),
-        2 if session.shape.v2 else 1,
-        session.shape.label if session.shape.v2 else "json",
-        session.sdk.name,
-        session.sdk.version,
-        len(session.channels),
-        session.peer.buffered(),
+        app_id=session.app.app_id,
+        socket_id=session.socket_id,
+        user_id=shown_user(session),
+        address=session.peer.address,
+        connected_at_ms=int((clock.time() - clock.monotonic() + session.opened_at) * 1000),
+        quiet_seconds=round(max(0.0, clock.monotonic() - session.last_seen), 1),
+        protocol=2 if session.shape.v2 else 1,
+        format=session.shape.label if session.shape.v2 else "json",
+        client=session.sdk.name,
+        client_version=session.sdk.version,
+        subscription_count=len(session.channels),
+        buffered_bytes=session.peer.buffered(),
     )
 
 
@@ -103,6 +132,16 @@ _ORDERS: Final[dict[Sort, Callable[[Session], float]]] = {
     "subscriptions": lambda session: -len(session.channels),
     "buffered": lambda session: -session.peer.buffered(),
     "quiet": lambda session: session.last_seen,
+}
+
+
+# The same order by what a row says, for rows of several nodes.
+_ROW_ORDERS: Final[dict[Sort, Callable[[ConnectionRow], float]]] = {
+    "newest": lambda row: -row.connected_at_ms,
+    "oldest": lambda row: row.connected_at_ms,
+    "subscriptions": lambda row: -row.subscription_count,
+    "buffered": lambda row: -row.buffered_bytes,
+    "quiet": lambda row: -row.quiet_seconds,
 }
 
 

@@ -12,12 +12,11 @@ from sockudo.auth.signing import path_part
 from sockudo.dashboard.asked import asked_app, choice
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.bodies import read_form
-from sockudo.dashboard.connections.detail import connection_view, end_connection, find_session, subscriptions
+from sockudo.dashboard.connections.detail import end_connection, find_connection
 from sockudo.dashboard.connections.listing import BY, SORTS, ConnectionQuery, ConnectionRow, find_connections
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.dashboard.replies import json, page, redirect, wants_part
 from sockudo.errors import SockudoError
-from sockudo.sessions import Session
 
 __all__ = ["routes"]
 
@@ -30,17 +29,26 @@ def routes(board: Board) -> list[Route]:
 
     async def index(request: Request) -> Response:
         query, found = await _found(board, request)
-        apps = [app.id for app in board.apps.all()]
-        return page(board, request, "connections/index.html", block="results", query=query, found=found, apps=apps)
+        return page(
+            board,
+            request,
+            "connections/index.html",
+            block="results",
+            query=query,
+            found=found,
+            apps=[app.id for app in board.apps.all()],
+            nodes=[("", "All nodes"), *((name, name) for name in dict.fromkeys(board.nodes.names()))],
+            chosen=request.query_params.get("node", ""),
+        )
 
     async def show(request: Request) -> Response:
-        return _detail(board, request, path_part(request, "socket_id"))
+        return await _detail(board, request, path_part(request, "socket_id"))
 
     async def close(request: Request) -> Response:
         form = await read_form(request)
-        session = find_session(board.gateway, path_part(request, "socket_id"), form.get("app_id") or None)
-        _end(session)
-        return redirect(request, "/dashboard/connections", f"Connection {session.socket_id} was closed")
+        socket_id = path_part(request, "socket_id")
+        await _end(board, socket_id, form.get("app_id") or None)
+        return redirect(request, "/dashboard/connections", f"Connection {socket_id} was closed")
 
     path = "/dashboard/connections"
     return [
@@ -57,12 +65,12 @@ def _api(board: Board) -> list[Route]:
         return json(found.body(list(found.entries)))
 
     async def about(request: Request) -> Response:
-        session = _asked(board, request)
-        page = subscriptions(session, Paging.of(request))
-        return json({"connection": connection_view(session), "subscriptions": page.body(list(page.entries))})
+        socket_id, app_id = path_part(request, "socket_id"), asked_app(board, request)
+        view, page = await find_connection(board.nodes, socket_id, app_id, Paging.of(request))
+        return json({"connection": view, "subscriptions": page.body(list(page.entries))})
 
     async def close(request: Request) -> Response:
-        _end(_asked(board, request))
+        await _end(board, path_part(request, "socket_id"), asked_app(board, request))
         return json({"ok": True})
 
     path = "/dashboard/api/v1/connections"
@@ -79,17 +87,13 @@ async def _found(board: Board, request: Request) -> tuple[ConnectionQuery, Page[
     query = ConnectionQuery(
         asked_app(board, request), paging.q, choice(request, "by", BY), choice(request, "sort", SORTS)
     )
-    return query, await find_connections(board.gateway, query, paging)
+    return query, await find_connections(board.nodes, query, paging, request.query_params.get("node") or None)
 
 
-def _asked(board: Board, request: Request) -> Session:
-    return find_session(board.gateway, path_part(request, "socket_id"), asked_app(board, request))
-
-
-def _detail(board: Board, request: Request, socket_id: str) -> Response:
+async def _detail(board: Board, request: Request, socket_id: str) -> Response:
     app_id = asked_app(board, request)
     try:
-        session = find_session(board.gateway, socket_id, app_id)
+        view, found = await find_connection(board.nodes, socket_id, app_id, Paging.of(request))
     except SockudoError as error:
         if error.spec is not errors.NOT_FOUND:
             raise
@@ -109,11 +113,11 @@ def _detail(board: Board, request: Request, socket_id: str) -> Response:
         request,
         "connections/connection.html",
         block="live",
-        about=connection_view(session),
-        found=subscriptions(session, Paging.of(request)),
+        about=view,
+        found=found,
     )
 
 
-def _end(session: Session) -> None:
-    end_connection(session)
-    _log.info("connection closed by an operator", app_id=session.app.app_id, socket_id=session.socket_id)
+async def _end(board: Board, socket_id: str, app_id: str | None) -> None:
+    ended = await end_connection(board.nodes, socket_id, app_id)
+    _log.info("connection closed by an operator", app_id=ended.app_id, socket_id=socket_id, node=ended.node)

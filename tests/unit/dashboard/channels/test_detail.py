@@ -11,7 +11,7 @@ from sockudo import errors
 from sockudo.dashboard.channels.detail import TestEvent, channel_view, members, publish, subscribers
 from sockudo.dashboard.paging import Paging
 from sockudo.errors import SockudoError
-from support.desk import board_of
+from support.desk import board_of, nodes_of
 from support.edge import EdgeNode
 from support.inside import live_app
 
@@ -25,11 +25,12 @@ def node() -> EdgeNode:
     return EdgeNode()
 
 
-def test_a_channel_that_nobody_is_subscribed_to(node: EdgeNode) -> None:
-    view = channel_view(board_of(node), node.app, "presence-cache-x")
+async def test_a_channel_that_nobody_is_subscribed_to(node: EdgeNode) -> None:
+    view = await channel_view(board_of(node), node.app, "presence-cache-x")
     assert (view.kind, view.occupied, view.subscription_count, view.user_count) == ("presence-cache", False, 0, 0)
     assert (view.caches, view.cache, view.refused, view.history) == (True, None, None, False)
-    assert subscribers(node.view, "app", "x", paging()).total == members(node.view, "app", "x", paging()).total == 0
+    for listed in (subscribers, members):
+        assert (await listed(nodes_of(node), "app", "x", paging())).total == 0
 
 
 @pytest.mark.parametrize(
@@ -45,8 +46,10 @@ def test_a_channel_that_nobody_is_subscribed_to(node: EdgeNode) -> None:
         ("[meta]a/b", "meta", "invalid characters"),
     ],
 )
-def test_names_that_nobody_can_subscribe_to_are_told(node: EdgeNode, name: str, kind: str, refused: str | None) -> None:
-    view = channel_view(board_of(node), node.app, name)
+async def test_names_that_nobody_can_subscribe_to_are_told(
+    node: EdgeNode, name: str, kind: str, refused: str | None
+) -> None:
+    view = await channel_view(board_of(node), node.app, name)
     assert view.kind == kind
     assert view.user_id == ("bob" if kind == "server-to-user" else None)
     if refused is None:
@@ -58,26 +61,26 @@ def test_names_that_nobody_can_subscribe_to_are_told(node: EdgeNode, name: str, 
 async def test_the_cached_event_is_shown_with_its_rest_of_life(node: EdgeNode) -> None:
     await publish(board_of(node), node.app, "cache-x", TestEvent("ev", "<b>"))
     node.clock.advance(100)
-    cached = channel_view(board_of(node), node.app, "cache-x").cache
+    cached = (await channel_view(board_of(node), node.app, "cache-x")).cache
     assert cached is not None
     assert (cached.event, cached.data, cached.expires_in_seconds) == ("ev", "<b>", 3500)
 
 
-def test_members_and_subscribers_come_in_pages(node: EdgeNode) -> None:
+async def test_members_and_subscribers_come_in_pages(node: EdgeNode) -> None:
     for number in range(25):
         client = node.connect()
         client.subscribe("presence-x", {"user_id": f"user-{number}", "user_info": {"n": number}})
     for _ in range(30):
         node.connect().subscribe("presence-x", {"user_id": "user-3"})
-    place = (node.view, "app", "presence-x")
-    seen = [row for page in (1, 2, 3) for row in members(*place, paging(page, 10)).entries]
+    place = (nodes_of(node), "app", "presence-x")
+    seen = [row for page in (1, 2, 3) for row in (await members(*place, paging(page, 10))).entries]
     assert [row.user_id for row in seen] == [f"user-{number}" for number in range(25)]
     assert (seen[3].connection_count, len(seen[3].socket_ids), seen[3].lost) == (31, 20, False)
     assert msgspec.json.decode(seen[4].user_info) == {"n": 4}
-    sockets = [row.socket_id for page in (1, 2) for row in subscribers(*place, paging(page, 40)).entries]
+    sockets = [row.socket_id for page in (1, 2) for row in (await subscribers(*place, paging(page, 40))).entries]
     assert len(sockets) == len(set(sockets)) == 55
-    assert subscribers(*place, paging(3, 40)).entries == []
-    assert subscribers(*place, paging(1, 1)).entries[0].user_id == "user-0"
+    assert (await subscribers(*place, paging(3, 40))).entries == []
+    assert (await subscribers(*place, paging(1, 1))).entries[0].user_id == "user-0"
 
 
 @pytest.mark.parametrize(

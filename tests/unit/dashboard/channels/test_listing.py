@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from sockudo.dashboard.channels.listing import ChannelQuery, ChannelRow, find_channels
+from sockudo.cluster.in_process import join_network
+from sockudo.cluster.nodes import Nodes
+from sockudo.cluster.router import Router
+from sockudo.dashboard.channels.listing import ChannelQuery, ChannelRow, ListChannels, find_channels, own_channels
 from sockudo.dashboard.paging import Paging
 from sockudo.hub.view import HubView
+from support.desk import LoneNode
 from support.world import World
 
 
@@ -15,13 +19,22 @@ def world() -> World:
     return World()
 
 
+def nodes_of(world: World) -> Nodes:
+    """What is asked of this hub alone."""
+    bus, membership = join_network(lambda callback: None)
+    router, view = Router(), HubView(world.hub)
+    bus.attach(router)
+    router.on_request(ListChannels, lambda asked: own_channels(view, asked))
+    return Nodes(bus, membership, router, LoneNode(), lambda: world.time)
+
+
 def subscribe(world: World, counts: dict[str, int]) -> None:
     for name, count in counts.items():
         world.subscribers(count, name)
 
 
 async def names(world: World, page: int = 1, per_page: int = 100, **query: object) -> list[str]:
-    found = await find_channels(HubView(world.hub), ChannelQuery(**query), Paging("", page, per_page))  # type: ignore[arg-type]
+    found = await find_channels(nodes_of(world), ChannelQuery(**query), Paging("", page, per_page))  # type: ignore[arg-type]
     return [row.channel for row in found.entries]
 
 
@@ -50,7 +63,7 @@ async def test_apps_are_told_apart(world: World) -> None:
     assert await names(world, app_id="app") == ["news"]
     assert await names(world, app_id="other") == ["news", "weather"]
     assert await names(world, app_id="third") == []
-    found = await find_channels(HubView(world.hub), ChannelQuery(), Paging("", 1, 10))
+    found = await find_channels(nodes_of(world), ChannelQuery(), Paging("", 1, 10))
     assert [(row.channel, row.app_id) for row in found.entries] == [
         ("news", "app"),
         ("news", "other"),
@@ -65,7 +78,7 @@ async def test_the_most_subscribed_and_the_fullest_come_first(world: World) -> N
         world.hub.join(connection, "presence-x", f"user-{number % 2}", b"{}")
     assert await names(world, sort="subscriptions") == ["b", "d", "presence-x", "c", "a"]
     assert await names(world, sort="users") == ["presence-x", "a", "b", "c", "d"]
-    found = await find_channels(HubView(world.hub), ChannelQuery(sort="users"), Paging("", 1, 1))
+    found = await find_channels(nodes_of(world), ChannelQuery(sort="users"), Paging("", 1, 1))
     assert found.entries == [ChannelRow("app", "presence-x", "presence", 3, 2)]
     assert found.total == 5
 

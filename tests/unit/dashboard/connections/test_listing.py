@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sockudo.config.apps import Features
-from sockudo.dashboard.connections.detail import connection_view, end_connection, find_session, subscriptions
+from sockudo.dashboard.connections.detail import FoundConnection, end_connection, find_connection
 from sockudo.dashboard.connections.listing import ConnectionQuery, connection_row, find_connections
 from sockudo.dashboard.paging import Paging
 from sockudo.errors import SockudoError
@@ -13,6 +13,7 @@ from sockudo.hub.outgoing import Wants
 from sockudo.hub.view import FilterView
 from sockudo.protocol.filters import Predicate
 from sockudo.protocol.formats import V2_MSGPACK
+from support.desk import nodes_of
 from support.inside import Client, Node, live_app
 
 
@@ -28,8 +29,14 @@ def connect(node: Node, address: str = "10.0.0.7", **options: object) -> Client:
 
 
 async def found(node: Node, page: int = 1, per_page: int = 50, **query: object) -> list[str]:
-    listed = await find_connections(node.gateway, ConnectionQuery(**query), Paging("", page, per_page))  # type: ignore[arg-type]
+    listed = await find_connections(nodes_of(node), ConnectionQuery(**query), Paging("", page, per_page))  # type: ignore[arg-type]
     return [row.socket_id for row in listed.entries]
+
+
+async def find(
+    node: Node, socket_id: str, app_id: str | None = None, page: int = 1, per_page: int = 50
+) -> FoundConnection:
+    return await find_connection(nodes_of(node), socket_id, app_id, Paging("", page, per_page))
 
 
 async def test_each_property_finds_its_connection_and_no_other(node: Node) -> None:
@@ -94,12 +101,12 @@ async def test_pages_are_complete_and_repeat_nothing(node: Node) -> None:
 
 async def test_an_ended_connection_is_gone(node: Node) -> None:
     client = connect(node)
-    assert find_session(node.gateway, client.socket_id, None) is client.session
-    end_connection(client.session)
+    assert (await find(node, client.socket_id)).connection.app_id == "app"
+    await end_connection(nodes_of(node), client.socket_id, None)
     assert client.peer.closed == (4009, "You got disconnected by the app.")
     assert await found(node) == []
     with pytest.raises(SockudoError, match="No open connection"):
-        find_session(node.gateway, client.socket_id, "app")
+        await find(node, client.socket_id, "app")
 
 
 async def test_a_socket_id_of_two_apps_needs_the_app(node: Node) -> None:
@@ -108,8 +115,8 @@ async def test_a_socket_id_of_two_apps_needs_the_app(node: Node) -> None:
     state = node.hub.apps["other"]
     state.connections[client.socket_id] = state.connections.pop(twin.socket_id)
     with pytest.raises(SockudoError, match="app_id"):
-        find_session(node.gateway, client.socket_id, None)
-    assert find_session(node.gateway, client.socket_id, "other") is twin.session
+        await find(node, client.socket_id)
+    assert (await find(node, client.socket_id, "other")).connection.app_id == "other"
 
 
 async def test_what_is_said_of_a_connection(node: Node) -> None:
@@ -122,7 +129,7 @@ async def test_what_is_said_of_a_connection(node: Node) -> None:
     assert (row.address, row.client, row.client_version) == ("192.0.2.9", "js", "8.4.0")
     assert (row.connected_at_ms, row.quiet_seconds) == (now_ms - 7_500, 2.5)
     assert (row.protocol, row.format, row.user_id) == (1, "json", "bob")
-    view = connection_view(client.session)
+    view = (await find(node, client.socket_id)).connection
     assert (view.messages_received, view.signed_in, view.last_seen_at_ms) == (1, True, now_ms - 2_500)
     assert b"Bob" in bytes(view.user_info or b"")
 
@@ -133,7 +140,7 @@ async def test_what_is_said_of_a_subscription(node: Node) -> None:
     predicate = Predicate(["price"], {"key": "kind", "cmp": "eq", "val": "x"}, "data.price > `1`")
     node.hub.subscribe(session, "news", Wants(predicate))
     node.hub.join(session, "presence-x", "alice", b"{}")
-    [news, presence] = subscriptions(session, Paging("", 1, 50)).entries
+    [news, presence] = (await find(node, client.socket_id)).subscriptions.entries
     assert isinstance(news.filter, FilterView)
     assert (news.filter.events, news.filter.expression) == (["price"], "data.price > `1`")
     assert (news.delta, news.catching_up, news.user_id) == (None, False, None)
@@ -145,4 +152,5 @@ async def test_what_is_said_of_a_subscription(node: Node) -> None:
     )
     row = connection_row(session)
     assert (row.protocol, row.format, row.user_id, row.subscription_count) == (2, "msgpack", "alice", 2)
-    assert [one.channel for one in subscriptions(session, Paging("", 2, 1)).entries] == ["presence-x"]
+    second = (await find(node, client.socket_id, page=2, per_page=1)).subscriptions
+    assert [one.channel for one in second.entries] == ["presence-x"]
