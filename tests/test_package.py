@@ -74,7 +74,13 @@ def test_the_dashboard_comes_with_its_templates_files_and_their_licences(wheel: 
     names = set(zipfile.ZipFile(wheel).namelist())
     source = PROJECT / "src"
     package = source / "sockudo"
-    folders = ("dashboard/static", "dashboard/templates", "push/dashboard/templates", "webhooks/dashboard/templates")
+    folders = (
+        "client/browser",
+        "dashboard/static",
+        "dashboard/templates",
+        "push/dashboard/templates",
+        "webhooks/dashboard/templates",
+    )
     kept = [path for folder in folders for path in (package / folder).rglob("*") if path.is_file()]
     assert len(kept) > 10
     assert all(any((package / folder).rglob("*.*")) for folder in folders)

@@ -17,6 +17,7 @@ from typer.main import get_command as build_command
 from sockudo.base.version import __version__
 from sockudo.cli.backup import BACKUP_EXIT_CODES, backup, restore
 from sockudo.cli.channels import channels
+from sockudo.cli.client import client
 from sockudo.cli.doctor import DOCTOR_EXIT_CODES, doctor
 from sockudo.cli.explain import explain
 from sockudo.cli.groups import CommandTable, CommandWing, examples_with
@@ -48,7 +49,7 @@ _GROUPS: Final = {
 
 _PANELS: Final = {
     "Run a server": ("serve", "restart", "config", "apps", "dashboard", "nodes", "backup", "restore"),
-    "Publish and listen": ("publish", "listen", "channels", "history", "token"),
+    "Publish and listen": ("publish", "listen", "client", "channels", "history", "token"),
     "Webhooks and notifications": ("webhooks", "push"),
     "Find what is wrong": ("doctor", "tail", "explain", "version"),
 }
@@ -127,6 +128,7 @@ for _command, _example in (
     (publish, "sockudo publish harbor tide-rise '{\"metres\": 2.4}'"),
     (listen, f"sockudo listen harbor presence-crew --user-id crew-8[/bold]\n\nOn protocol 2: [bold]{_LISTEN_V2}"),
     (tail, "sockudo tail --problems --channel private-orders"),
+    (client, "sockudo client --url https://realtime.example.com"),
     (channels, "sockudo channels --prefix presence- --info user_count"),
     (explain, "sockudo explain 4009"),
     (version, "sockudo version --json"),

@@ -29,6 +29,7 @@ from sockudo.dashboard.board import Board
 from sockudo.drivers.carriers import configured_carrier
 from sockudo.edge.admin import admin_app, is_dashboard
 from sockudo.edge.api import api_routes
+from sockudo.edge.client_files import client_routes
 from sockudo.edge.context import Edge
 from sockudo.edge.cors import Cors
 from sockudo.edge.direct import DirectSends
@@ -194,6 +195,7 @@ class Server:
             *inspector_routes(edge, self.tails),
             *revocation_routes(edge, services.revocations, partial(end_tokens, services.bus)),
             *operations_routes(edge, self.health, services.view, messages, presence),
+            *client_routes(),
             *(route for wing in services.wings for route in wing.routes(edge)),
         ]
         edge.lane = Lane({path: entry for wing in services.wings for path, entry in wing.lane(edge).items()})
