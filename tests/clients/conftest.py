@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from browser.visitors import running_chromium
 from clients.node import MASTER_KEY, JsClient, Node, NodeSdk, open_echo, open_pusher
+from clients.web import BUILT, LAB, Site, WebClient, in_node, in_page
 from support.server import ServerProcess
 from support.waiting import PATIENCE
 
@@ -166,3 +167,37 @@ def publisher(request: pytest.FixtureRequest, server: ServerProcess) -> Publishe
     if kind == "pusher-python":
         return _ThroughPython(make_python_sdk(server), server)
     return _ThroughNode(NodeSdk(request.getfixturevalue("node"), server))
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with Site() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def web_node() -> Iterator[Node]:
+    """The client for browsers in Node."""
+    running = Node("web_harness.mjs", str(BUILT), str(LAB))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def web(request: pytest.FixtureRequest, site: Site) -> Iterator[Callable[[str], WebClient]]:
+    """Makes clients for browsers by their names: in Node, or in a page of Chromium. Closed at the end."""
+    if request.param == "node":
+        run = in_node(request.getfixturevalue("web_node"))
+    else:
+        page = request.getfixturevalue("page")
+        page.goto(site.origin)
+        run = in_page(page)
+    opened: list[WebClient] = []
+
+    def make(name: str) -> WebClient:
+        opened.append(WebClient(run, name))
+        return opened[-1]
+
+    yield make
+    for client in opened:
+        client.close()

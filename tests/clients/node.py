@@ -66,10 +66,10 @@ def install_packages() -> Path:
 class Node:
     """The harness process: `call` sends a request and waits for its answer, reports go to the client they are about."""
 
-    def __init__(self, script: str = "harness.mjs") -> None:
+    def __init__(self, script: str = "harness.mjs", *arguments: str) -> None:
         install_packages()
         self._process = subprocess.Popen(
-            ["node", str(CLIENTS / script)],
+            ["node", str(CLIENTS / script), *arguments],
             cwd=CLIENTS,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
