@@ -95,6 +95,8 @@ class Holder:
         # What is done once the token is here, by channel; those that are asked for at the end of this turn.
         self._waiting: dict[StreamKey, list[Job]] = {}
         self._wanted: list[StreamKey] = []
+        # Tokens of a node that leaves, which came while this one asked for them.
+        self._passed: dict[StreamKey, Token] = {}
         self._count = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving = False
@@ -110,6 +112,10 @@ class Holder:
         """Passes every token on to the node that owns its channel once this one is gone; raises nothing."""
         me = self._membership.me.id
         self._leaving = True
+        self._ask()
+        if self._tasks:
+            # Tokens that are on their way here are passed on, too.
+            await asyncio.wait(tuple(self._tasks), timeout=_GIVEN_WITHIN)
         keys: defaultdict[str, list[StreamKey]] = defaultdict(list)
         for key in () if self._bus.alone else self._channels.kept(held=True):
             other = next((node.id for node in self._membership.ranked(owner_key(key)) if node.id != me), None)
@@ -124,7 +130,9 @@ class Holder:
 
     def _take_over(self, request: TakeTokens) -> None:
         for key, token in request.tokens:
-            if key not in self._waiting and self.held(key) is None:
+            if key in self._waiting:
+                self._passed[key] = token
+            elif self.held(key) is None:
                 self._on_taken(key, token)
 
     async def close(self) -> None:
@@ -196,7 +204,7 @@ class Holder:
             for given in answers.values.values():
                 tokens.update({key: token for key, token in zip(keys, given or (), strict=False) if token is not None})
             for key in keys:
-                self._take(key, tokens.get(key))
+                self._take(key, tokens.get(key) or self._passed.pop(key, None))
         finally:
             self._end(keys)
 
@@ -212,6 +220,7 @@ class Holder:
 
     def _end(self, keys: Iterable[StreamKey]) -> None:
         for key in keys:
+            self._passed.pop(key, None)
             jobs = self._waiting.pop(key, [])
             self._count -= len(jobs)
             for job in jobs:

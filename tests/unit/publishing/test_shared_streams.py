@@ -20,7 +20,7 @@ from sockudo.protocol.frames import Frame
 from sockudo.publishing import shared_streams
 from sockudo.publishing.holder import owner_key
 from sockudo.publishing.nodes import Message
-from sockudo.publishing.tokens import Asked, GiveTokens, HeadsOf, NumberIt, Token
+from sockudo.publishing.tokens import Asked, GiveTokens, HeadsOf, NumberIt, TakeTokens, Token
 from support.durable import HandTime
 from support.inside import Client, Node, live_app
 from support.waiting import settle
@@ -172,6 +172,38 @@ async def test_a_token_is_given_once_and_its_giver_numbers_nothing_more(trio: Tr
     await trio.settle()
     assert pending.result().position.serial == 1
     assert frame.stream_id != token.stream_id
+
+
+async def test_a_token_that_is_passed_on_while_it_is_asked_for_is_kept(trio: Trio) -> None:
+    give, news = GiveTokens(((APP.id, "news"),)), (APP.id, "news")
+    trio.publish(trio.owner)
+    await trio.settle()
+    [token] = trio.owner.router.answer(give)
+    assert isinstance(token, Token)
+    # It is under way when the owner wants it again, and no node has it any more.
+    frame, pending = trio.publish(trio.owner)
+    await asyncio.sleep(0)
+    trio.owner.router.answer(TakeTokens(((news, token),)))
+    await trio.settle()
+    assert pending.result().position.serial == 2
+    assert frame.stream_id == token.stream_id
+    assert trio.owner.router.answer(give)[0].next_serial == 3
+
+
+async def test_a_node_that_leaves_passes_on_what_is_on_its_way_to_it(trio: Trio) -> None:
+    give, news = GiveTokens(((APP.id, "news"),)), (APP.id, "news")
+    trio.publish(trio.owner)
+    await trio.settle()
+    [token] = trio.owner.router.answer(give)
+    trio.publish(trio.owner)
+    await asyncio.sleep(0)
+    trio.owner.router.answer(TakeTokens(((news, token),)))
+    leaving = asyncio.ensure_future(trio.owner.shared.hand_over())
+    await trio.settle()
+    await leaving
+    await trio.owner.shared.close()
+    given = [node.router.answer(give)[0] for node in trio.others]
+    assert [one.stream_id for one in given if one is not None] == [token.stream_id]
 
 
 async def test_another_node_does_not_number(trio: Trio) -> None:

@@ -122,10 +122,11 @@ class Cluster:
     async def leave(self, *, orderly: bool) -> None:
         node = self.nodes.pop(self.choice.randrange(len(self.nodes)))
         if orderly:
-            for _ in range(20):
+            # The others go on meanwhile, as they do not know of it yet.
+            handing = asyncio.ensure_future(node.shared.hand_over())
+            while not handing.done():
                 await self.time.elapse(0.1)
                 await self.turns(1)
-            await node.shared.hand_over()
         self.network.leave(node.membership.me)
         self.watchers = [(where, watcher) for where, watcher in self.watchers if where is not node]
         await node.shared.close()
