@@ -66,7 +66,7 @@ def a_store(server: DatabaseServer, table: str, *, time: Time | None = None, tim
     database = server.database
     make = postgres_engine if isinstance(database, Postgres) else mysql_engine
     engine = make(database, pool_size=1, timeout_ms=timeout_ms)
-    return SqlAppStore(engine, table, place="db:1", section="database.x", clock=time or Time())
+    return SqlAppStore(engine, table, server=Postgres(host="db", port=1), clock=time or Time())
 
 
 def sql(server: DatabaseServer, table: str, *statements: str) -> Sequence[Any]:

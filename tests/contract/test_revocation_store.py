@@ -227,7 +227,7 @@ async def test_a_server_that_is_not_there(kind: str, request: pytest.FixtureRequ
         await store.start()
     assert caught.value.spec is errors.SERVICE_UNAVAILABLE
     assert caught.value.text.startswith("The revocation store at 127.0.0.1:1 does not answer: it cannot be reached")
-    assert caught.value.text.endswith(f"See that the database runs and that {section} says how to reach it.")
+    assert caught.value.text.endswith(f"may log in and that {section} says how to reach it.")
     await store.stop()
 
 

@@ -246,10 +246,11 @@ async def test_a_start_without_the_server_names_the_setting() -> None:
     cluster = Redis(cluster=RedisCluster(nodes=("127.0.0.1:1",))).cluster_access()
     assert "that database.redis.cluster.nodes says" in await refusal_of(RedisWindows(cluster, "p:"))
     postgres = Postgres(host="127.0.0.1", port=1)
-    assert "database.postgres says how to reach it, or set another cache.driver" in (
-        await refusal_of(PostgresCache(postgres))
+    assert (
+        "See that the database at 127.0.0.1:1 runs, that user 'root' may log in and that database.postgres says how"
+        in (await refusal_of(PostgresCache(postgres)))
     )
-    assert "or set another rate_limiter.driver" in await refusal_of(PostgresWindows(postgres))
+    assert "that database.postgres says how to reach it" in await refusal_of(PostgresWindows(postgres))
 
 
 async def test_what_a_newer_version_wrote_is_not_touched(redis: RedisProcess, unique: str) -> None:

@@ -14,7 +14,6 @@ from msgspec import structs
 
 from sockudo import errors
 from sockudo.client.failures import ApiError
-from sockudo.errors import SockudoError
 from support.databases import postgres_server
 from support.joined import FEATURES, Pair, pair_of
 from support.redis import PASSWORD, RedisProcess, redis_server
@@ -158,28 +157,6 @@ async def test_an_outage_is_never_an_error(tmp_path: Path, mode: str, allowed: s
         async with pair_of(tmp_path, settings, shared=False, joined="in-process", servers=1) as pair:
             state = await pair.backends[0].channel("cache-news", info=("cache",))
             assert '"n":2' in state["cache"]["data"].replace("\\", "").replace(" ", "")
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"cache": {"driver": "redis"}}, "that database.redis, or cache.redis.url_override, says how to reach it"),
-        ({"cache": {"driver": "postgres"}}, "database.postgres says how to reach it, or set another cache.driver"),
-        (
-            {"rate_limiter": {"driver": "redis-cluster"}},
-            "See that it runs and that database.redis.cluster.nodes says how to reach it",
-        ),
-        ({"rate_limiter": {"driver": "postgres"}}, "or set another rate_limiter.driver"),
-    ],
-)
-async def test_a_server_does_not_start_without_what_it_is_to_use(tmp_path: Path, changes: Json, says: str) -> None:
-    nothing = {"host": "127.0.0.1", "port": 1}
-    database = {"redis": {**nothing, "cluster": {"nodes": ["127.0.0.1:1"]}}, "postgres": nothing}
-    settings = {"app_manager": APPS, "history": {"enabled": False}, "database": database, **changes}
-    with pytest.raises(SockudoError) as raised:
-        async with pair_of(tmp_path, settings, shared=False, joined="in-process", servers=1):
-            pass
-    assert says in raised.value.text
 
 
 async def test_metrics_say_what_was_not_answered(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from sockudo.auth.ports import RevocationStore
 from sockudo.config import Settings
 from sockudo.config.apps import App
 from sockudo.config.databases import DatabaseKind, database_of
-from sockudo.config.sections.databases import SqlDatabase
 from sockudo.drivers.memory_apps import MemoryAppStore
 from sockudo.drivers.memory_history import MemoryHistoryStore
 from sockudo.drivers.revocations import RevocationFile
@@ -56,8 +55,7 @@ def app_store(settings: Settings, *, serving: bool = False, run_dir: Path | None
         return sqlite_apps(run_dir / FILE_NAME if in_memory and run_dir is not None else _file(settings))
     server = database.server(settings)
     engine = server_engine(server, pool_size=1, timeout_ms=_TIMEOUT_MS)
-    place, section = _address(server), database.section
-    store = SqlAppStore(engine, server.table_name, place=place, section=section, user=server.username)
+    store = SqlAppStore(engine, server.table_name, server=server)
     return StandInAppStore(store) if serving and starts_without_database(settings) else store
 
 
@@ -81,7 +79,7 @@ def revocation_store(settings: Settings) -> RevocationStore:
 
     server = database.server(settings)
     engine = server_engine(server, pool_size=1, timeout_ms=_TIMEOUT_MS)
-    return SqlRevocations(engine, place=_address(server), section=database.section, earlier=file)
+    return SqlRevocations(engine, server=server, earlier=file)
 
 
 async def stored_apps(settings: Settings) -> Sequence[App] | None:
@@ -105,7 +103,7 @@ def app_place(settings: Settings) -> str:
     database = _database(settings)
     if database is not None:
         server = database.server(settings)
-        return f"table '{server.table_name}' of database '{server.database}' at {_address(server)}"
+        return f"table '{server.table_name}' of database '{server.database}' at {server.place}"
     return "memory" if settings.app_manager.driver == "memory" else str(_file(settings).absolute())
 
 
@@ -116,13 +114,6 @@ def _file(settings: Settings) -> Path:
 def _database(settings: Settings) -> DatabaseKind | None:
     """Where the apps are, if that is a database server."""
     return database_of(settings.app_manager.driver)
-
-
-def _address(server: SqlDatabase) -> str:
-    if server.host.startswith("/"):
-        return server.host
-    host = f"[{server.host}]" if ":" in server.host else server.host
-    return f"{host}:{server.port}"
 
 
 def history_store(settings: Settings) -> HistoryStore:

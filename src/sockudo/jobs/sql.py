@@ -69,7 +69,7 @@ def server_jobs(spec: QueueSpec, server: SqlDatabase, *, timeout_ms: int = _TIME
     writing, reading = server_engines(server, readers=1, timeout_ms=timeout_ms)
     if writing.dialect.name == "postgresql":
         event.listen(writing, "connect", _in_order)
-    return SqlJobQueue(spec, writing, reading, timeout_ms=timeout_ms)
+    return SqlJobQueue(spec, writing, reading, timeout_ms=timeout_ms, server=server)
 
 
 def _in_order(connection: Any, _entry: object) -> None:
@@ -82,7 +82,7 @@ class SqlJobQueue:
     """A `JobQueue` in the tables ``<word>_queue_…`` of a database.
 
     ``prepare`` is what has to be done before the first connection. ``one_machine``: all processes that share it are of
-    one machine, so the leases of one that has ended can be told.
+    one machine, so the leases of one that has ended can be told. ``server`` is where they are, None for a file.
     """
 
     def __init__(
@@ -94,8 +94,10 @@ class SqlJobQueue:
         timeout_ms: int,
         prepare: Callable[[], None] | None = None,
         one_machine: bool = False,
+        server: SqlDatabase | None = None,
     ) -> None:
         self._spec = spec
+        self._server = server
         self._tables = f"{spec.word}_queue"
         self._timeout_ms = timeout_ms
         self._prepare = prepare
@@ -118,7 +120,7 @@ class SqlJobQueue:
         self._reader.start()
         self._holder = f"{this_process()}:" if self._one_machine else ""
         try:
-            self._reads = await self._writer.call(self._open)
+            self._reads = await self._writer.open(self._open, self._server)
         except BaseException:
             await self.close()
             raise

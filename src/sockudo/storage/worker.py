@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from sockudo import errors
+from sockudo.config.sections.databases import SqlDatabase
 from sockudo.errors import OutcomeUnknown
 from sockudo.storage.failures import RETRY_AFTER, Subject, capital, is_conflict, is_lost, is_taken, refuse
 
@@ -103,6 +104,20 @@ class Worker:
     async def call(self, work: Callable[[Engine], T]) -> T:
         """The result of ``work``, which looks after its transactions itself."""
         return await self._submit(partial(self._call, work))
+
+    async def open(self, work: Callable[[Engine], T], server: SqlDatabase | None) -> T:
+        """The result of the first ``work`` of all; when the ``server`` cannot be used the error says what to do."""
+        try:
+            return await self.call(work)
+        except errors.SockudoError as error:
+            # What is not its database's says that itself.
+            if server is None or not isinstance(error.__cause__, DBAPIError | OSError):
+                raise
+            remedy = (
+                f"See that the database at {server.place} runs, that user '{server.username}' may log in and that "
+                f"{server.section} says how to reach it."
+            )
+            raise error.spec(f"{error.text}. {remedy}", retry_after=error.retry_after) from error.__cause__
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """The result of ``work`` in a transaction that changes nothing."""

@@ -44,6 +44,19 @@ class SqlDatabase(Section, frozen=True):
     pool_min: int | None
     pool_max: int | None
 
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        if self.host.startswith("/"):
+            return self.host
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def section(self) -> str:
+        """The settings that say so."""
+        return f"database.{type(self).__name__.lower()}"
+
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(host={self.host!r}, port={self.port}, username={self.username!r}, "

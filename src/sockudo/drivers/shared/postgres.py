@@ -129,7 +129,6 @@ class _Tables:
         steps: Sequence[Sequence[str]],
         swept: Sequence[str],
         store: str,
-        setting: str,
         timeout_ms: int,
     ) -> None:
         self._prefix = prefix
@@ -137,10 +136,8 @@ class _Tables:
         self._swept = [_SWEEP.format(table=f"{prefix}_{table}", most=_SWEPT) for table in swept]
         self._swept_at = 0.0
         self._timeout_ms = timeout_ms
-        self._remedy = (
-            f". See that the database runs and that database.postgres says how to reach it, or set another {setting}."
-        )
-        name = f"{store[0].lower()}{store[1:]} at {server.host}:{server.port}"
+        self._server = server
+        name = f"{store[0].lower()}{store[1:]} at {server.place}"
         self._subject = Subject(
             errors.SERVICE_UNAVAILABLE, "sockudo.server", name, "", "this step", "Choose another database."
         )
@@ -150,10 +147,7 @@ class _Tables:
     async def start(self) -> None:
         self.worker.start()
         try:
-            await self.worker.call(self._open)
-        except errors.SockudoError as error:
-            await self.worker.close()
-            raise error.spec(f"{error.text}{self._remedy}", retry_after=error.retry_after) from error.__cause__
+            await self.worker.open(self._open, self._server)
         except BaseException:
             await self.worker.close()
             raise
@@ -179,7 +173,7 @@ class PostgresCache(CacheSteps):
     def __init__(self, server: Postgres, *, timeout_ms: int = _TIMEOUT_MS) -> None:
         super().__init__(self._run)
         tables = ("keys", "events")
-        self._tables = _Tables(server, "sockudo_cache", _CACHE_STEPS, tables, CACHE, "cache.driver", timeout_ms)
+        self._tables = _Tables(server, "sockudo_cache", _CACHE_STEPS, tables, CACHE, timeout_ms)
         self.start = self._tables.start
         self.check = self._tables.check
 
@@ -203,9 +197,7 @@ class PostgresWindows:
     """A `WindowStore` in PostgreSQL. Raises `ConfigError` without its driver."""
 
     def __init__(self, server: Postgres, *, timeout_ms: int = _TIMEOUT_MS) -> None:
-        self._tables = _Tables(
-            server, "sockudo_limits", _LIMITS_STEPS, ["windows"], LIMITS, "rate_limiter.driver", timeout_ms
-        )
+        self._tables = _Tables(server, "sockudo_limits", _LIMITS_STEPS, ["windows"], LIMITS, timeout_ms)
         self.start = self._tables.start
         self.check = self._tables.check
         self.close = self._tables.worker.close

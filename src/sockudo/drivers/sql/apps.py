@@ -15,6 +15,7 @@ from sqlalchemy.exc import DataError
 from sockudo import errors
 from sockudo.apps.ports import Edit, Origin, key_taken, origin_of
 from sockudo.config.apps import App
+from sockudo.config.sections.databases import SqlDatabase
 from sockudo.drivers.sql import apps_file
 from sockudo.drivers.sql.apps_rows import app_of, check_room, row_of
 from sockudo.drivers.sql.apps_schema import READ, app_table, fingerprint, prepare
@@ -64,9 +65,7 @@ class SqlAppStore:
         engine: Engine,
         table: str,
         *,
-        place: str = "",
-        section: str = "",
-        user: str = "",
+        server: SqlDatabase | None = None,
         file: Path | None = None,
         timeout_ms: int = _TIMEOUT_MS,
         clock: Callable[[], float] = time.monotonic,
@@ -76,14 +75,12 @@ class SqlAppStore:
         self._table = app_table(table) if file is None else app_table(table, apps_file.COLUMNS)
         self._columns = [column for column in self._table.c if column.name in READ]
         self._fingerprint = fingerprint(self._table, self._dialect) if file is None else apps_file.REVISION
-        self._remedy = (
-            f"See that the database runs, that user '{user}' may log in and that {section} says how to reach it."
-        )
+        self._server = server
         self._clock = clock
         self._subject = Subject(
             errors.SERVICE_UNAVAILABLE,
             "sockudo.apps",
-            f"the app store at {place}" if file is None else "the app store",
+            "the app store" if server is None else f"the app store at {server.place}",
             "the app store's file",
             "this app",
             secrets=True,
@@ -96,12 +93,10 @@ class SqlAppStore:
     async def start(self) -> None:
         self._worker.start()
         try:
-            await self._worker.call(self._prepare)
-        except errors.SockudoError as error:
+            await self._worker.open(self._prepare, self._server)
+        except errors.SockudoError:
             await self.stop()
-            if self.file is not None:
-                raise
-            raise errors.SERVICE_UNAVAILABLE(f"{error.text}. {self._remedy}") from error.__cause__
+            raise
 
     async def stop(self) -> None:
         await self._worker.close()

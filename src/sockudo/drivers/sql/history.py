@@ -86,14 +86,15 @@ def server_history(server: SqlDatabase, settings: HistoryTables) -> SqlHistorySt
     """
     timeout_ms = settings.write_timeout_ms
     writing, reading = server_engines(server, readers=READERS, timeout_ms=timeout_ms)
-    return SqlHistoryStore(writing, reading, table_prefix=settings.table_prefix, timeout_ms=timeout_ms)
+    return SqlHistoryStore(writing, reading, table_prefix=settings.table_prefix, timeout_ms=timeout_ms, server=server)
 
 
 class SqlHistoryStore:
     """A `HistoryStore` in the tables ``<table_prefix>_…`` of a database.
 
     ``writing`` takes the locks that it needs with its transactions, those of ``reading`` see one state of the database.
-    ``prepare`` is what has to be done before the first connection. Raises `ConfigError` for an unusable prefix.
+    ``prepare`` is what has to be done before the first connection, ``server`` where it is, None for a file. Raises
+    `ConfigError` for an unusable prefix.
     """
 
     def __init__(
@@ -104,7 +105,9 @@ class SqlHistoryStore:
         table_prefix: str,
         timeout_ms: int,
         prepare: Callable[[], None] | None = None,
+        server: SqlDatabase | None = None,
     ) -> None:
+        self._server = server
         self.evicted = Evicted()
         self._prefix = table_prefix
         self._timeout_ms = timeout_ms
@@ -117,7 +120,7 @@ class SqlHistoryStore:
         self._writer.start()
         self._readers.start()
         try:
-            await self._writer.call(self._migrate)
+            await self._writer.open(self._migrate, self._server)
         except BaseException:
             await self.close()
             raise

@@ -31,6 +31,7 @@ from sqlalchemy import (
 
 from sockudo import errors
 from sockudo.auth.ports import Revocation
+from sockudo.config.sections.databases import SqlDatabase
 from sockudo.storage.engine import sqlite_engine
 from sockudo.storage.failures import Subject
 from sockudo.storage.many import Insert, Listed
@@ -96,8 +97,8 @@ def sqlite_revocations(path: Path, *, timeout_ms: int = _TIMEOUT_MS) -> SqlRevoc
 class SqlRevocations:
     """A `RevocationStore` in the tables ``revocation_…``; one thread, with one connection, does everything.
 
-    ``place`` says in texts where a server is, ``section`` where the configuration says so; ``prepare`` is what has to
-    be done before the first connection. ``earlier`` is the file that is carried over and removed, if it is there: of a
+    ``server`` is where they are, None for a file; ``prepare`` is what has to be done before the first connection.
+    ``earlier`` is the file that is carried over and removed, if it is there: of a
     server whose apps were in a file.
     """
 
@@ -105,8 +106,7 @@ class SqlRevocations:
         self,
         engine: Engine,
         *,
-        place: str = "",
-        section: str = "",
+        server: SqlDatabase | None = None,
         prepare: Callable[[], None] | None = None,
         earlier: Path | None = None,
         timeout_ms: int = _TIMEOUT_MS,
@@ -115,11 +115,11 @@ class SqlRevocations:
         self._prepare = prepare
         self._earlier = earlier
         self._timeout_ms = timeout_ms
-        self._remedy = f". See that the database runs and that {section} says how to reach it." if section else ""
+        self._server = server
         self._subject = Subject(
             errors.SERVICE_UNAVAILABLE,
             "sockudo.auth",
-            f"the revocation store at {place}" if place else "the revocation store",
+            "the revocation store" if server is None else f"the revocation store at {server.place}",
             "the revocation store's file",
             "this revocation",
             "Choose another database.",
@@ -132,11 +132,8 @@ class SqlRevocations:
     async def start(self) -> None:
         self._worker.start()
         try:
-            await self._worker.call(self._open)
+            await self._worker.open(self._open, self._server)
             await self._carry_over()
-        except errors.SockudoError as error:
-            await self.stop()
-            raise error.spec(f"{error.text}{self._remedy}", retry_after=error.retry_after) from error.__cause__
         except BaseException:
             await self.stop()
             raise

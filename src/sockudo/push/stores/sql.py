@@ -70,15 +70,15 @@ def sqlite_push(data_dir: Path | str, *, timeout_ms: int = _TIMEOUT_MS) -> SqlPu
 def server_push(server: SqlDatabase, *, prefix: str = _PREFIX, timeout_ms: int = _TIMEOUT_MS) -> SqlPushStore:
     """The store in a database that nodes may share. Raises `ConfigError` without its driver."""
     writing, reading = server_engines(server, readers=READERS, timeout_ms=timeout_ms)
-    return SqlPushStore(writing, reading, prefix=prefix, timeout_ms=timeout_ms)
+    return SqlPushStore(writing, reading, prefix=prefix, timeout_ms=timeout_ms, server=server)
 
 
 class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
     """A `PushStore` in the tables ``<prefix>_…`` of a database; on a server, names have up to 255 characters.
 
     ``writing`` takes all its locks with its transactions, those of ``reading`` see one state of the database.
-    ``prepare`` is what has to be done before the first connection. Without ``threads`` the event loop works on it.
-    Raises `ConfigError` for an unusable prefix.
+    ``prepare`` is what has to be done before the first connection, ``server`` where it is, None for a file. Without
+    ``threads`` the event loop works on it. Raises `ConfigError` for an unusable prefix.
     """
 
     def __init__(
@@ -90,7 +90,9 @@ class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
         timeout_ms: int = _TIMEOUT_MS,
         prepare: Callable[[], None] | None = None,
         threads: bool = True,
+        server: SqlDatabase | None = None,
     ) -> None:
+        self._server = server
         tables = push_tables(prefix)
         sql = Statements(tables, writing.dialect)
         self._prefix = prefix
@@ -109,7 +111,7 @@ class SqlPushStore(SqlDevices, SqlSettings, SqlPublishes):
         self._writer.start()
         self._readers.start()
         try:
-            await self._writer.call(self._migrate)
+            await self._writer.open(self._migrate, self._server)
         except BaseException:
             await self.close()
             raise
