@@ -19,7 +19,7 @@ from sockudo.config.loader import load
 from sockudo.errors import SockudoError
 from sockudo.webhooks.queue import WebhookQueue
 from sockudo.webhooks.records import Attempt, Counts, Outcome
-from sockudo.webhooks.selection import FILE_NAME, webhook_queue
+from sockudo.webhooks.runtime import FILE_NAME, webhook_queue
 from support.redis import PASSWORD, RedisProcess
 
 NOW = 1_767_225_600_000

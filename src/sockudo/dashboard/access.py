@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sockudo import errors
 from sockudo.dashboard import assets
+from sockudo.dashboard.asked import is_form, parse_form
 from sockudo.dashboard.board import Board
-from sockudo.dashboard.bodies import is_form, parse_form
 from sockudo.dashboard.replies import error_reply, is_api
 from sockudo.dashboard.sessions import Session
 from sockudo.errors import SockudoError

@@ -21,8 +21,7 @@ from sockudo.cluster.readiness import Readiness
 from sockudo.config import Settings
 from sockudo.dashboard.attempts import Attempts
 from sockudo.dashboard.plots import Figures
-from sockudo.dashboard.readings import NodeReader
-from sockudo.dashboard.samples import Samples
+from sockudo.dashboard.samples import NodeReader, Samples
 from sockudo.dashboard.sessions import Sessions
 from sockudo.history import History, PresenceHistory
 from sockudo.hub.view import HubView

@@ -22,8 +22,8 @@ from sockudo.dashboard.access import (
     check_same_origin,
     is_secure,
 )
+from sockudo.dashboard.asked import read_form
 from sockudo.dashboard.board import Board
-from sockudo.dashboard.bodies import read_form
 from sockudo.dashboard.replies import json, page, prepare_templates, redirect
 from sockudo.errors import SockudoError
 

@@ -12,8 +12,8 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.auth.signing import path_part
+from sockudo.dashboard.asked import read_form, read_json
 from sockudo.dashboard.board import Board
-from sockudo.dashboard.bodies import read_form, read_json
 from sockudo.dashboard.replies import json, page, redirect
 
 __all__ = ["DRAIN_SECONDS", "routes"]

@@ -68,9 +68,8 @@ from sockudo.server.options import delta_options, hub_options, publish_options
 from sockudo.server.worker import WorkerPlace
 from sockudo.sessions import Gateway
 from sockudo.sessions.orders import answer_orders
-from sockudo.webhooks.ports import Sender
-from sockudo.webhooks.runtime import WebhookRuntime
-from sockudo.webhooks.selection import webhook_queue
+from sockudo.webhooks.records import Sender
+from sockudo.webhooks.runtime import WebhookRuntime, webhook_queue
 from sockudo.webhooks.wing import webhook_wing
 
 __all__ = ["Services"]

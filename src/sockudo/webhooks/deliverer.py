@@ -16,13 +16,11 @@ from sockudo.base.tasks import end_tasks
 from sockudo.errors import SockudoError
 from sockudo.inspector import Inspector
 from sockudo.webhooks.backlog import Backlog
-from sockudo.webhooks.breaker import Breaker
-from sockudo.webhooks.counters import EndpointCounters
+from sockudo.webhooks.counters import Breaker, EndpointCounters
 from sockudo.webhooks.endpoints import Endpoint
 from sockudo.webhooks.inspection import entry_of, logged
-from sockudo.webhooks.ports import Sender
 from sockudo.webhooks.queue import Claim, WebhookQueue
-from sockudo.webhooks.records import Answer, Counts, Delivery, Outcome
+from sockudo.webhooks.records import Answer, Counts, Delivery, Outcome, Sender
 from sockudo.webhooks.requests import attempt_of, joined, outcome_of, outcomes_of, request_of
 from sockudo.webhooks.traced import WebhookTraces
 

@@ -18,8 +18,7 @@ from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 
 if TYPE_CHECKING:
     from sockudo.webhooks.endpoints import Endpoint
-    from sockudo.webhooks.ports import Sender
-    from sockudo.webhooks.records import Answer
+    from sockudo.webhooks.records import Answer, Sender
 
 __all__ = ["CHECKS", "Tried", "check_endpoints", "check_queue", "judge_endpoint", "judge_overview", "judge_trial"]
 

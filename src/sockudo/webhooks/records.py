@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -18,9 +18,11 @@ __all__ = [
     "Delivery",
     "Event",
     "Outcome",
+    "Sender",
     "State",
     "Target",
 ]
+
 
 State = Literal["waiting", "delivered", "dead"]
 """``waiting`` for its turn or its next attempt; ``dead`` once it was given up, until it is replayed."""
@@ -129,3 +131,20 @@ class Counts(NamedTuple):
     leased: int = 0
     delivered: int = 0
     dead: int = 0
+
+
+# ---- who makes the requests ----
+
+
+class Sender(Protocol):
+    """Makes the requests."""
+
+    async def send(self, target: Target, body: bytes) -> Answer:
+        """Posts the body once: no redirect is followed, and no address is tried that is not allowed.
+
+        Never raises for what an endpoint does or fails to do; the answer holds it.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Ends the connections that it keeps."""

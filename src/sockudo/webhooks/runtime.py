@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -15,15 +17,52 @@ from sockudo.base.spans import Tracer
 from sockudo.config import Settings
 from sockudo.hub.edges import Edges
 from sockudo.inspector import Inspector
+from sockudo.jobs.selection import job_queue
 from sockudo.webhooks.batches import BatchOptions
 from sockudo.webhooks.deliverer import DeliveryOptions
+from sockudo.webhooks.earlier import EarlierQueue
 from sockudo.webhooks.endpoints import Retry
-from sockudo.webhooks.ports import Sender
-from sockudo.webhooks.queue import WebhookQueue
+from sockudo.webhooks.queue import WEBHOOK_QUEUE, WebhookQueue
+from sockudo.webhooks.records import Sender
 from sockudo.webhooks.service import WebhookOptions, Webhooks
 from sockudo.webhooks.traced import WebhookTraces
 
-__all__ = ["WebhookRuntime", "webhook_options"]
+__all__ = ["FILE_NAME", "WebhookRuntime", "webhook_options", "webhook_queue"]
+
+
+FILE_NAME: Final = "webhooks.sqlite3"
+
+
+def webhook_queue(settings: Settings) -> WebhookQueue | None:
+    """The queue of ``queue.driver``, not opened yet; None when webhooks are switched off.
+
+    Raises ConfigError when its driver is not installed.
+    """
+    driver, capacity = settings.queue.driver, settings.queue.reliability.memory_capacity
+    if driver == "none":
+        return None
+    return WebhookQueue(
+        job_queue(WEBHOOK_QUEUE, driver, settings, FILE_NAME, capacity=capacity), _earlier(driver, settings)
+    )
+
+
+def _earlier(driver: str, settings: Settings) -> EarlierQueue | None:
+    """Where a version before kept deliveries of this driver."""
+    match driver:
+        case "sqlite":
+            # Takes a while to import, which those that need no database should not pay for.
+            from sockudo.webhooks.earlier_file import EarlierFile
+
+            return EarlierFile(Path(settings.data_dir) / FILE_NAME)
+        case "redis":
+            from sockudo.webhooks.earlier_redis import EarlierRedis
+
+            return EarlierRedis(settings)
+    return None
+
+
+# ---- the runtime ----
+
 
 _log = structlog.get_logger("sockudo.server")
 

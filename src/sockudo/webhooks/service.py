@@ -22,10 +22,9 @@ from sockudo.webhooks.batches import Batches, BatchOptions
 from sockudo.webhooks.deliverer import Deliverer, DeliveryOptions
 from sockudo.webhooks.endpoints import AppEndpoints, Endpoint, Retry, app_endpoints
 from sockudo.webhooks.events import app_event
-from sockudo.webhooks.ports import Sender
 from sockudo.webhooks.queue import WebhookQueue
 from sockudo.webhooks.recorder import Recorder
-from sockudo.webhooks.records import Event
+from sockudo.webhooks.records import Event, Sender
 from sockudo.webhooks.traced import WebhookTraces
 
 __all__ = ["WebhookOptions", "Webhooks"]

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from sockudo.auth.signing import path_part
 from sockudo.dashboard import replies
 from sockudo.dashboard.access import COOKIE
-from sockudo.dashboard.bodies import read_form
+from sockudo.dashboard.asked import read_form
 from sockudo.dashboard.replies import redirect
 from support.desk import FORM, PASSWORD, Desk
 

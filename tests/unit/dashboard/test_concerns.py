@@ -11,8 +11,7 @@ from sockudo.base.loop_watch import LoopWatch
 from sockudo.config.apps import Limits
 from sockudo.dashboard import concerns as module
 from sockudo.dashboard.concerns import concerns
-from sockudo.webhooks.breaker import Breaker
-from sockudo.webhooks.counters import EndpointCounters
+from sockudo.webhooks.counters import Breaker, EndpointCounters
 from sockudo.webhooks.records import Counts
 from support.desk import board_of
 from support.edge import EdgeNode, settings

@@ -16,11 +16,22 @@ from sockudo.auth.signing import path_part
 from sockudo.config.app_reader import app_warnings
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
-from sockudo.dashboard.apps.desk import administer, app_of, kept_until, remove, why_lost
-from sockudo.dashboard.apps.problems import WHERE, body_of, problems_of
-from sockudo.dashboard.apps.views import app_page, app_values, record_values, row_values
+from sockudo.dashboard.apps.desk import (
+    WHERE,
+    administer,
+    app_of,
+    app_page,
+    app_values,
+    body_of,
+    kept_until,
+    problems_of,
+    record_values,
+    remove,
+    row_values,
+    why_lost,
+)
+from sockudo.dashboard.asked import read_json
 from sockudo.dashboard.board import Board
-from sockudo.dashboard.bodies import read_json
 from sockudo.dashboard.paging import Paging
 from sockudo.dashboard.replies import json
 

@@ -1,22 +1,87 @@
-"""Changing the apps of the running server, with effect at once."""
+"""Apps of the running server on pages and in the API: what is shown of them, and changes, with effect at once."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from sockudo import errors
 from sockudo.apps.admin import AppAdmin
-from sockudo.apps.edits import LONGEST_KEPT
+from sockudo.apps.edits import LONGEST_KEPT, version_of
 from sockudo.apps.live import LiveApp
 from sockudo.apps.ports import AppStore
+from sockudo.apps.webhooks import shown_webhook
 from sockudo.config import Settings
+from sockudo.config.app_reader import app_to_builtins
 from sockudo.config.apps import App
-from sockudo.config.problems import nearest
+from sockudo.config.problems import ConfigError, nearest
 from sockudo.dashboard.board import Board
+from sockudo.dashboard.paging import Page, Paging
 from sockudo.errors import SockudoError
 
-__all__ = ["administer", "app_of", "kept_until", "remove", "why_lost", "why_read_only"]
+__all__ = [
+    "WHERE",
+    "FieldProblem",
+    "administer",
+    "app_of",
+    "app_page",
+    "app_values",
+    "body_of",
+    "failure_text",
+    "kept_until",
+    "problems_of",
+    "record_values",
+    "remove",
+    "row_values",
+    "why_lost",
+    "why_read_only",
+]
+
+
+WHERE = "request"
+"""How problems with a record begin that the dashboard was given."""
+
+_LABEL = re.compile(rf"{WHERE}(?: \(app .*?\))?: ", re.DOTALL)
+_FIELD = re.compile(r"(policy(?:\.[\w-]+|\[[^\]]*\])*|id|key|secret|enabled) (?=\S)")
+_OF_SPEC = {errors.APP_EXISTS: "id", errors.APP_KEY_TAKEN: "key"}
+
+
+class FieldProblem(NamedTuple):
+    """``field`` is the dotted path in the record, None for what is about no single one."""
+
+    field: str | None
+    text: str
+
+
+def problems_of(error: ConfigError | SockudoError) -> list[FieldProblem]:
+    """One for each thing that is wrong."""
+    if isinstance(error, SockudoError):
+        return [FieldProblem(_OF_SPEC.get(error.spec), error.text)]
+    return [_problem(text) for text in error.problems]
+
+
+def failure_text(refusal: SockudoError) -> str:
+    """Why a form was not carried out, above that form as it was filled in."""
+    return f"{refusal.text.rstrip('.')}. What you filled in is still here. {refusal.spec.remedy}"
+
+
+def _problem(text: str) -> FieldProblem:
+    label = _LABEL.match(text)
+    said = text[label.end() :] if label is not None else text
+    field = _FIELD.match(said)
+    return FieldProblem(None, said) if field is None else FieldProblem(field[1], said[field.end() :])
+
+
+def body_of(problems: Iterable[FieldProblem]) -> dict[str, object]:
+    """The envelope of errors for a record that is not allowed, with ``problems`` field by field."""
+    found = list(problems)
+    text = "; ".join(f"{field} {text}" if field else text for field, text in found)
+    return {**errors.INVALID_INPUT(text).body(), "problems": [problem._asdict() for problem in found]}
+
+
+# ---- changes ----
+
 
 _T = TypeVar("_T")
 
@@ -129,3 +194,44 @@ def kept_until(board: Board, seconds: int, *, key: bool) -> int | None:
     if not 0 < seconds <= LONGEST_KEPT:
         raise errors.INVALID_INPUT(f"The old secret can be kept for {LONGEST_KEPT} seconds at most, got {seconds}")
     return int(board.clock.time()) + seconds
+
+
+# ---- what is shown of an app ----
+
+
+def app_page(board: Board, paging: Paging) -> Page[LiveApp]:
+    """The apps whose id or key holds what is searched for, sorted by id."""
+    wanted = paging.q.lower()
+    apps: Sequence[LiveApp] = board.apps.all()
+    if wanted:
+        apps = [app for app in apps if wanted in app.id.lower() or wanted in app.key.lower()]
+    return paging.cut(apps)
+
+
+def row_values(board: Board, app: LiveApp) -> dict[str, Any]:
+    """An app in a list: counts are those of this node, now."""
+    return {
+        "id": app.id,
+        "key": app.key,
+        "enabled": app.enabled,
+        "configured": app.id in board.apps.configured,
+        "connections": board.view.connection_count(app.id),
+        "channels": board.view.occupied_kinds(app.id).total(),
+        "webhooks": len(app.record.policy.webhooks),
+    }
+
+
+def app_values(board: Board, app: LiveApp, *, reveal: bool = False) -> dict[str, Any]:
+    """Everything about an app."""
+    return {**row_values(board, app), **record_values(app.record, reveal=reveal)}
+
+
+def record_values(record: App, *, reveal: bool = False) -> dict[str, Any]:
+    """A record and its version, which a later change may send along."""
+    values = app_to_builtins(record)
+    if not reveal:
+        del values["secret"]
+        if record.previous_secret is not None:
+            values["previous_secret"] = {"until": record.previous_secret.until}
+        values["policy"]["webhooks"] = [shown_webhook(entry) for entry in values["policy"].get("webhooks", ())]
+    return {**values, "version": version_of(record)}

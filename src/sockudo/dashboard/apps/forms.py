@@ -19,9 +19,9 @@ from sockudo.config.app_shape import field_default
 from sockudo.config.apps import App, Policy
 from sockudo.config.origins import why_unmatched
 from sockudo.config.problems import ConfigError
+from sockudo.dashboard.apps.desk import WHERE, FieldProblem
 from sockudo.dashboard.apps.fields import TABS, Field, Tab, fields_of
-from sockudo.dashboard.apps.problems import WHERE, FieldProblem
-from sockudo.dashboard.bodies import Form
+from sockudo.dashboard.asked import Form
 from sockudo.protocol.json_text import syntax_problem
 
 __all__ = ["FieldView", "GroupView", "PolicyForm"]

@@ -17,15 +17,25 @@ from sockudo.auth.signing import path_part
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
 from sockudo.dashboard.apps.api import api_routes
-from sockudo.dashboard.apps.desk import administer, app_of, kept_until, why_lost, why_read_only
+from sockudo.dashboard.apps.desk import (
+    WHERE,
+    FieldProblem,
+    administer,
+    app_of,
+    app_page,
+    failure_text,
+    kept_until,
+    problems_of,
+    row_values,
+    why_lost,
+    why_read_only,
+)
 from sockudo.dashboard.apps.desk import remove as remove_app
 from sockudo.dashboard.apps.fields import Tab
 from sockudo.dashboard.apps.forms import PolicyForm
-from sockudo.dashboard.apps.problems import WHERE, FieldProblem, failure_text, problems_of
 from sockudo.dashboard.apps.snippets import snippets
-from sockudo.dashboard.apps.views import app_page, row_values
+from sockudo.dashboard.asked import Form, read_form
 from sockudo.dashboard.board import Board
-from sockudo.dashboard.bodies import Form, read_form
 from sockudo.dashboard.paging import Paging
 from sockudo.dashboard.replies import page, redirect, retry_headers
 from sockudo.errors import SockudoError

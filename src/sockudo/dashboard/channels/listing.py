@@ -9,8 +9,7 @@ import msgspec
 
 from sockudo.cluster.nodes import Nodes
 from sockudo.dashboard.everywhere import Part, Rows, ask_all, encode_rows
-from sockudo.dashboard.paging import Page, Paging
-from sockudo.dashboard.selection import Turns, select
+from sockudo.dashboard.paging import Page, Paging, Turns, select
 from sockudo.hub.view import ChannelEntry, HubView
 from sockudo.protocol.names import CHANNEL_KINDS
 

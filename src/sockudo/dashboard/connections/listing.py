@@ -7,8 +7,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from sockudo.cluster.nodes import Nodes
 from sockudo.dashboard.everywhere import Part, Row, encode_rows, page_of_all
-from sockudo.dashboard.paging import Page, Paging
-from sockudo.dashboard.selection import select
+from sockudo.dashboard.paging import Page, Paging, select
 from sockudo.hub.view import shown_user
 from sockudo.sessions import Gateway, Session
 

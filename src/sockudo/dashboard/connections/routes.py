@@ -9,9 +9,8 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.auth.signing import path_part
-from sockudo.dashboard.asked import asked_app, choice
+from sockudo.dashboard.asked import asked_app, choice, read_form
 from sockudo.dashboard.board import Board
-from sockudo.dashboard.bodies import read_form
 from sockudo.dashboard.connections.detail import end_connection, find_connection
 from sockudo.dashboard.connections.listing import BY, SORTS, ConnectionQuery, ConnectionRow, find_connections
 from sockudo.dashboard.paging import Page, Paging

@@ -11,8 +11,7 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.auth.signing import path_part
-from sockudo.dashboard.asked import known_app
-from sockudo.dashboard.bodies import Form, read_form
+from sockudo.dashboard.asked import Form, known_app, read_form
 from sockudo.dashboard.replies import redirect
 from sockudo.errors import SockudoError
 from sockudo.push.access import Access

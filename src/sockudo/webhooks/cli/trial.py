@@ -14,8 +14,7 @@ from sockudo.cli.tables import printable
 if TYPE_CHECKING:
     from sockudo.client.auth import Credentials
     from sockudo.webhooks.endpoints import Endpoint
-    from sockudo.webhooks.ports import Sender
-    from sockudo.webhooks.records import Answer
+    from sockudo.webhooks.records import Answer, Sender
     from sockudo.webhooks.trial import Trial
 
 __all__ = ["try_endpoint"]

@@ -12,8 +12,7 @@ from starlette.routing import Route
 from sockudo.base.components import Component
 from sockudo.dashboard.board import Area, Board, Concern
 from sockudo.dashboard.plots import Figures, Line, Plot, Tile
-from sockudo.webhooks.dashboard.api import api_routes
-from sockudo.webhooks.dashboard.app_api import app_api_routes
+from sockudo.webhooks.dashboard.api import api_routes, app_api_routes
 from sockudo.webhooks.dashboard.app_pages import webhook_page_routes
 from sockudo.webhooks.dashboard.desk import WebhookArea
 from sockudo.webhooks.dashboard.pages import page_routes

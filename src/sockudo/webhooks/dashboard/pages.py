@@ -12,8 +12,7 @@ from starlette.routing import Route
 from sockudo import errors
 from sockudo.auth.signing import path_part
 from sockudo.config.webhooks import EVENT_TYPES, shown_url
-from sockudo.dashboard.asked import known_app
-from sockudo.dashboard.bodies import Form, read_form
+from sockudo.dashboard.asked import Form, known_app, read_form
 from sockudo.dashboard.paging import Paging
 from sockudo.dashboard.replies import page, redirect
 from sockudo.dashboard.texts import pretty

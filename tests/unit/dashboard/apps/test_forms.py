@@ -14,10 +14,10 @@ from sockudo.config import Settings
 from sockudo.config.app_fields import APP_FIELDS
 from sockudo.config.apps import App, Channels, Features, History, Limits, MessageRateLimit, Namespace, Policy
 from sockudo.config.problems import ConfigError
+from sockudo.dashboard.apps.desk import WHERE, FieldProblem
 from sockudo.dashboard.apps.fields import Tab, fields_of
 from sockudo.dashboard.apps.forms import FieldView, PolicyForm
-from sockudo.dashboard.apps.problems import WHERE, FieldProblem
-from sockudo.dashboard.bodies import Form, parse_form
+from sockudo.dashboard.asked import Form, parse_form
 
 PLAIN = App("shop", "k", "s", True)
 FULL = App(

@@ -11,9 +11,9 @@ from sockudo.hub.view import HubView
 from sockudo.monitoring import Metrics
 from sockudo.webhooks.batches import BatchOptions
 from sockudo.webhooks.deliverer import DeliveryOptions
-from sockudo.webhooks.metrics import webhook_measures
 from sockudo.webhooks.records import Answer, Target
 from sockudo.webhooks.service import WebhookOptions, Webhooks
+from sockudo.webhooks.wing import webhook_measures
 from support.inside import live_app
 from support.virtual_time import LoopClock, in_virtual_time
 from support.world import World

@@ -9,7 +9,7 @@ import pytest
 from sockudo.apps.webhooks import with_webhook
 from sockudo.config.apps import App, Policy
 from sockudo.config.webhooks import EVENT_TYPES
-from sockudo.webhooks.dashboard.forms import EVENTS, entry_of, fields_of_entry
+from sockudo.webhooks.dashboard.app_pages import EVENTS, entry_of, fields_of_entry
 
 ENTRIES: list[dict[str, Any]] = [
     {"url": "https://a.test/in", "event_types": ["cache_miss"]},

@@ -13,7 +13,7 @@ from sockudo.config.loader import load
 from sockudo.config.problems import ConfigError
 from sockudo.config.sections.redis import Redis, RedisServer, RedisTls
 from sockudo.webhooks.queue import WebhookQueue
-from sockudo.webhooks.selection import webhook_queue
+from sockudo.webhooks.runtime import webhook_queue
 
 SECRET = "s3cret"
 

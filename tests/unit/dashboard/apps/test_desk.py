@@ -10,7 +10,7 @@ from sockudo import errors
 from sockudo.apps.edits import merged, new_app
 from sockudo.config.apps import App
 from sockudo.config.problems import ConfigError
-from sockudo.dashboard.apps.problems import WHERE, FieldProblem, body_of, problems_of
+from sockudo.dashboard.apps.desk import WHERE, FieldProblem, body_of, problems_of
 
 
 def found(record: dict[str, Any]) -> list[FieldProblem]:

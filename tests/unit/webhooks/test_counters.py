@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sockudo.testing import FakeClock
-from sockudo.webhooks.breaker import Breaker
+from sockudo.webhooks.counters import Breaker
 
 
 def failing(times: int) -> tuple[Breaker, FakeClock]:

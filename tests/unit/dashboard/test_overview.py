@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sockudo.dashboard.access import COOKIE
+from sockudo.dashboard.overview import MAX_STREAMS, event_stream
 from sockudo.dashboard.samples import News
-from sockudo.dashboard.streams import MAX_STREAMS, event_stream
 from support.desk import PASSWORD, Call, Desk, Visitor
 from support.virtual_time import in_virtual_time
 from support.waiting import until
