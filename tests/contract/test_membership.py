@@ -9,6 +9,7 @@ import pytest
 
 from sockudo.cluster.ports import NodeChange
 from support.clusters import BUSES, Ground, ground_of
+from support.waiting import until
 
 
 @pytest.fixture(params=BUSES)
@@ -61,9 +62,10 @@ async def test_nodes_know_what_connections_the_others_have(ground: Ground) -> No
     c.membership.connections = lambda: {"shop": 4}
     for node in (b, c):
         node.membership.hurry()
-    await ground.settle()
+    # A node that has just sent a beat waits for a moment.
+    await until(lambda: a.membership.elsewhere("shop") == 7, "the counts")
     assert [a.membership.elsewhere(app) for app in ("shop", "news", "other")] == [7, 1, 0]
-    assert b.membership.elsewhere("shop") == 4
+    await until(lambda: b.membership.elsewhere("shop") == 4, "the count of the third")
     c.leave()
     await ground.settle()
     assert a.membership.elsewhere("shop") == 3

@@ -104,6 +104,8 @@ class NetworkMembership:
         self.timing = timing
         self.deaf = False
         self.draining = False
+        # It looks for the others: an owner that does not know all of them would begin what one of them has.
+        self._joining = False
         self.round_trip = 0.0
         self.connections: Callable[[], Mapping[str, int]] = dict
         self._base = timing
@@ -141,7 +143,8 @@ class NetworkMembership:
 
     def ranked(self, key: str) -> Sequence[Node]:
         peers = [peer.node for peer in self._peers.values() if peer.beat.role == "full"]
-        return ranked_owners(key, peers if (self.draining or self._guest) and peers else [self.me, *peers])
+        apart = bool(peers) and (self.draining or self._guest or self._joining)
+        return ranked_owners(key, peers if apart else [self.me, *peers])
 
     def hears(self, node_id: str) -> bool:
         heard = self._guests.get(node_id)
@@ -203,6 +206,11 @@ class NetworkMembership:
         )
 
     @property
+    def misses_nodes(self) -> bool:
+        """Whether a node that is known here sees more of them than this one."""
+        return max((peer.beat.nodes for peer in self._peers.values()), default=0) > len(self._peers)
+
+    @property
     def heard_itself(self) -> bool:
         """Whether what it sends has come back since the start, on both of its topics."""
         return self._beat_back >= 0 and self._ping_back >= 0
@@ -230,7 +238,7 @@ class NetworkMembership:
             self.take_stranger(node_id, incarnation, beat)
             return
         now = self._clock()
-        if beat.role == "api":
+        if beat.role in ("api", "joining"):
             self._take_guest(node_id, now)
             return
         peer = self._peers.get(node_id)
@@ -244,7 +252,8 @@ class NetworkMembership:
         node = Node(node_id, incarnation, beat.name)
         self._peers[node_id] = Peer(node, beat, now)
         self._refresh()
-        if peer is None:
+        # One that was joining has had its answer.
+        if peer is None and self._guests.pop(node_id, None) is None:
             self._beat(now)
         _log.info("a node joined", node=node.name, node_id=node.id, incarnation=node.incarnation)
         self._changed(NodeChange(node, "up"))
@@ -314,8 +323,14 @@ class NetworkMembership:
     # ---- time ----
 
     def begin(self) -> None:
-        """What this node sends can come back from now on; a slow start before is no silence."""
+        """What this node sends can come back from now on. Until `join` it is no live node to the others."""
         self._heard_self = self._well = self._next_beat = self._clock()
+        self._joining = True
+
+    def join(self) -> None:
+        """Becomes one of the live nodes, and may own what they own."""
+        self._joining = False
+        self._beat(self._clock())
 
     def tick(self) -> None:
         """Sends a beat when it is due, and judges who is alive."""
@@ -348,9 +363,11 @@ class NetworkMembership:
             return
         self._last_beat = now
         self._next_beat = now + self.timing.beat
-        role = "api" if self._guest else "draining" if self.draining else "full"
+        role = "api" if self._guest else "joining" if self._joining else "draining" if self.draining else "full"
         largest = sorted(self.connections().items(), key=lambda one: -one[1])[:_LARGEST_APPS]
-        beat = Beat(now, self.me.name, self.timing.beat, (OLDEST_VERSION, VERSION), role, dict(largest))
+        beat = Beat(
+            now, self.me.name, self.timing.beat, (OLDEST_VERSION, VERSION), role, dict(largest), len(self._live)
+        )
         self._send(ALL, beat)
         self._send(node_topic(self.me.id), Ping(now))
 

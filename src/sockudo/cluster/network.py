@@ -7,6 +7,7 @@ some seconds after its last reason, so that coming back costs nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -139,6 +140,12 @@ class NetworkBus:
         least, most = _DISCOVERY
         # They answer the first beat at once: that is one way there and one back.
         await asyncio.sleep(min(max(least, 3 * self.membership.round_trip), most))
+        with contextlib.suppress(TimeoutError):
+            # One that died lately is missing for longer: those that live have shown it within a beat.
+            async with asyncio.timeout(self.membership.timing.beat):
+                while self.membership.misses_nodes:
+                    self._up.clear()
+                    await self._up.wait()
         strangers = self.membership.strangers()
         if strangers:
             await self.close()
@@ -147,6 +154,7 @@ class NetworkBus:
                 f"This node speaks the versions {OLDEST_VERSION}–{VERSION} of the protocol between nodes, which do not "
                 f"fit those of {names}. Go over a version in between, or stop the others first"
             )
+        self.membership.join()
 
     async def close(self) -> None:
         """Says goodbye, ends what is under way, and disconnects."""
@@ -377,6 +385,7 @@ class NetworkBus:
             self._receiver.gap(wanted)
 
     def _nodes_changed(self, change: NodeChange) -> None:
+        self._up.set()
         self.alone = len(self.membership.live()) == 1
         if change.what == "down":
             self._requests.forget(change.node.id)

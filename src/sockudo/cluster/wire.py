@@ -50,8 +50,8 @@ class Beat(Item, frozen=True, tag="beat"):
     """A node lives. ``sent`` is in seconds of its own clock, ``interval`` the seconds until the next one.
 
     ``versions`` are the oldest and the newest protocol that it understands. ``role`` is ``full``, ``draining``: then it
-    owns nothing, or ``api``: then it is no live node either. ``connections`` counts those of each app whose
-    number is limited, of the largest apps only.
+    owns nothing, or ``api`` and ``joining``: then it is no live node either. ``connections`` counts those of each app
+    whose number is limited, of the largest apps only. ``nodes`` is how many live nodes it sees.
     """
 
     sent: float
@@ -60,6 +60,7 @@ class Beat(Item, frozen=True, tag="beat"):
     versions: tuple[int, int] = (OLDEST_VERSION, VERSION)
     role: str = "full"
     connections: dict[str, int] = msgspec.field(default_factory=dict)
+    nodes: int = 0
 
 
 class Ping(Item, frozen=True, tag="ping"):

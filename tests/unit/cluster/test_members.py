@@ -74,6 +74,33 @@ def test_a_node_that_takes_long_to_connect_is_neither_deaf_nor_fenced_then() -> 
     assert members.reconnects == members.resyncs == 0
 
 
+def test_a_node_that_joins_owns_nothing_before_it_knows_all_that_another_one_knows() -> None:
+    members = Members()
+    members.of.begin()
+    assert members.of.owner("a key").id == ME
+    members.of.take_beat(OTHER, 1, Beat(100.0, "other", 2.0, nodes=2))
+    assert members.of.misses_nodes
+    assert {members.of.owner(f"key {number}").id for number in range(20)} == {OTHER}
+    members.of.take_beat(THIRD, 1, Beat(100.0, "third", 2.0, nodes=2))
+    assert not members.of.misses_nodes
+    members.pass_time(1)
+    members.of.join()
+    assert [item.role for _, item in members.sent if isinstance(item, Beat)][-1] == "full"
+    assert {members.of.owner(f"key {number}").id for number in range(20)} == {ME, OTHER, THIRD}
+
+
+def test_a_node_that_joins_is_answered_at_once_and_no_live_one_yet() -> None:
+    members = Members()
+    members.pass_time(0.5)
+    members.sent.clear()
+    members.beat(OTHER, role="joining")
+    assert [item.nodes for _, item in members.sent if isinstance(item, Beat)] == [1]
+    assert not members.of.is_alive(OTHER)
+    assert members.of.hears(OTHER)
+    members.beat(OTHER)
+    assert members.changes == [(OTHER, 1, "up")]
+
+
 def test_a_node_is_unheard_two_beats_after_the_last_one_that_came_back() -> None:
     members = Members()
     members.pass_time(10)
