@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from clients.line import Line
 from clients.node import JsClient, Node, open_pusher
 from sockudo.testing.loop_thread import LoopThread
-from sockudo.testing.proxy import FaultProxy
 from support.server import DEFAULT_APP, NUMERIC_APP, ServerProcess, app_record, start_server
 from support.signing import Credentials
 from support.waiting import PATIENCE, wait_until
@@ -49,24 +49,6 @@ def config(**changes: Any) -> dict[str, Any]:
         "app_manager": {"array": {"apps": apps}},
         **changes,
     }
-
-
-class Line:
-    """The line between the clients and a server, which can be cut."""
-
-    def __init__(self, loop: LoopThread, server: ServerProcess) -> None:
-        self.loop = loop
-        self.host, self.app = "127.0.0.1", server.app
-        self.proxy = FaultProxy(server.url)
-        loop.run(self.proxy.__aenter__())
-        self.port = self.proxy.port
-
-    def cut(self) -> None:
-        """Resets every connection."""
-        self.loop.call(self.proxy.cut)
-
-    def close(self) -> None:
-        self.loop.run(self.proxy.__aexit__(None, None, None))
 
 
 @pytest.fixture(scope="module")

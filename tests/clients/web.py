@@ -109,7 +109,7 @@ class WebClient:
         self.name = name
 
     def open(self, site: Site, server_url: str, *, key: str | None = None, **options: Any) -> WebClient:
-        """Connects; ``options`` are those of the client."""
+        """Connects; ``options`` are those of the client, with a ``tokenEndpoint`` in place of a function."""
         chosen = {
             "url": server_url,
             "authEndpoint": f"{site.origin}/auth",

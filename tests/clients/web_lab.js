@@ -5,7 +5,15 @@ const plain = (value) => JSON.parse(JSON.stringify(value ?? null))
 
 globalThis.lab = {
   /** A client that notes everything that it tells. */
-  open({ name, key, options }) {
+  open({ name, key, options: { tokenEndpoint, ...options } }) {
+    let tokens = 0
+    if (tokenEndpoint) {
+      options.token = async () => {
+        const token = await (await fetch(tokenEndpoint, { method: "POST" })).json()
+        clients[name].tokens = ++tokens
+        return token
+      }
+    }
     const client = (clients[name] = new Sockudo(key, options))
     client.states = []
     client.problems = []

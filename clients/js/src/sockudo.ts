@@ -142,12 +142,13 @@ export class Sockudo extends Emitter {
     return new Promise((resolve, reject) => {
       const look = () => {
         if (connection.state === "connected") resolve(connection.socket_id!)
-        else if (connection.state === "disconnected" || connection.state === "failed") reject(connection.last_error)
-        else return
+        else if (connection.state === "disconnected" || connection.state === "failed") {
+          reject(connection.last_error ?? new SockudoError(0, "The client was disconnected"))
+        } else return
         connection.unbind("state_change", look)
       }
       connection.bind("state_change", look)
-      if (connection.state === "connected") look()
+      look()
     })
   }
 
