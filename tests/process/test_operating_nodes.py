@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ from sockudo.client.failures import ApiError
 from sockudo.storage import joined_claims
 from sockudo.storage.occupants import Occupant
 from sockudo.storage.places import SqlPlace, occupants_in
+from sockudo.testing import RecordingClient
 from support.databases import DatabaseServer
 from support.joined import APP, Pair, pair_of
 
@@ -174,6 +176,41 @@ async def test_a_node_is_drained_from_another_one(watched: Pair) -> None:
     await client.expect("tide", channel="news", data={"height": 3})
     _, out, _ = await command(watched, 1, "--json")
     assert [node["report"]["draining"] for node in json.loads(out)["nodes"]] == [False, True]
+
+
+# ---- members over a deploy ----
+
+
+async def members_told(watcher: RecordingClient, seconds: float) -> list[tuple[str, Any]]:
+    """What a client is told of members within so many seconds."""
+    await asyncio.sleep(seconds)
+    told = [(event.event, event.data["user_id"]) for event in watcher.events if "member_" in event.event]
+    return [(name.removeprefix("pusher_internal:"), user_id) for name, user_id in told]
+
+
+@pytest.mark.parametrize("how", ["stop", "drain"])
+@pytest.mark.parametrize("returns", [True, False])
+async def test_a_member_that_comes_back_at_another_node_has_not_left(tmp_path: Path, how: str, returns: bool) -> None:
+    settings = _FAST | {"shutdown_grace_period": 4, "drain_hold": 2}
+    async with pair_of(tmp_path, settings, shared=False, joined="carrier") as pair:
+        watcher, member = await pair.client(0), await pair.client(1)
+        await watcher.subscribe("presence-room", user_id="watcher")
+        await member.subscribe("presence-room", user_id="ana")
+        await watcher.expect("pusher_internal:member_added", channel="presence-room")
+        watcher.events.clear()
+        server = pair.servers[1]
+        stopping = asyncio.ensure_future(server.stop()) if how == "stop" else None
+        if how == "drain":
+            server.node.drain(0)
+        await member.expect_close(4200)
+        if returns:
+            again = await pair.client(0)
+            listed = await again.subscribe("presence-room", user_id="ana")
+            assert sorted(listed.data["presence"]["ids"]) == ["ana", "watcher"]
+        assert await members_told(watcher, 1) == []
+        if stopping is not None:
+            await stopping
+        assert await members_told(watcher, 2.5) == ([] if returns else [("member_removed", "ana")])
 
 
 # ---- one store ----

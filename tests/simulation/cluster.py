@@ -6,12 +6,15 @@ import asyncio
 import json
 import random
 from collections import Counter, defaultdict
+from math import inf
 from typing import Any
 
 from simulation.broker import FaultyBroker
+from sockudo import errors
 from sockudo.cluster.members import Timing
 from sockudo.cluster.network import join_carrier
 from sockudo.config.apps import Features
+from sockudo.edge.drain import until_members_returned
 from sockudo.hub import HubOptions
 from sockudo.hub.edges import MemberReported
 from sockudo.protocol.frames import Frame
@@ -76,6 +79,20 @@ class SimNode:
         await self.node.recorders.hand_over(2.0)
         await self._end()
 
+    async def roll(self) -> None:
+        """It is replaced: its connections are sent away, and most clients come back at other nodes within a while."""
+        self.alive = False
+        self.cluster.loses()
+        loop, rng, hub = asyncio.get_running_loop(), self.cluster.rng, self.node.hub
+        hub.kept_over_drain = 5.0
+        for client in tuple(self.clients):
+            client.send_away()
+            if rng.random() < self.cluster.returning:
+                loop.call_later(rng.uniform(0, 3), self.cluster.come_back, client.user, client.room)
+        await until_members_returned(hub, inf)
+        await self.node.recorders.hand_over(2.0)
+        await self._end()
+
     async def _end(self) -> None:
         if self._rounds is not None:
             self._rounds.cancel()
@@ -98,6 +115,7 @@ class SimClient:
         self.acknowledged = False
         self.open = True
         self.members: set[str] = set()
+        self.told: list[tuple[str, str]] = []
         self.count: int | None = None
         self.messages: list[tuple[str, int]] = []
         data = {"user_id": user, "user_info": {"n": number}} if room.startswith("presence-") else None
@@ -113,6 +131,12 @@ class SimClient:
             self.open = False
             self.client.session.leave(code=1000)
             self.node.clients.remove(self)
+
+    def send_away(self) -> None:
+        """Its node ends the connection, as it drains."""
+        self.open = False
+        self.client.session.end(errors.SERVER_SHUTDOWN())
+        self.node.clients.remove(self)
 
     def read(self) -> None:
         """Takes in what was sent since the last look. Raises `BrokenRuleError`."""
@@ -136,10 +160,12 @@ class SimClient:
         data = json.loads(frame["data"])
         match event:
             case "pusher_internal:member_added":
+                self.told.append(("came", data["user_id"]))
                 if data["user_id"] in self.members:
                     raise BrokenRuleError(f"{self}: {data['user_id']} was added twice")
                 self.members.add(data["user_id"])
             case "pusher_internal:member_removed":
+                self.told.append(("left", data["user_id"]))
                 if data["user_id"] not in self.members:
                     raise BrokenRuleError(f"{self}: {data['user_id']} was removed and not in")
                 self.members.discard(data["user_id"])
@@ -163,6 +189,8 @@ class Cluster:
         self.reports: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         self.story: list[str] = []
         self.made = self.named = 0
+        # How many of those that are sent away come back.
+        self.returning = 0.8
         self.sent: Counter[str] = Counter()
         # Whether recorder and second of a place may have been lost together, with what only they knew, or have reported
         # each for itself in the halves of a split.
@@ -200,6 +228,11 @@ class Cluster:
     def connect(self, node: SimNode, user: str, room: str) -> SimClient:
         self.made += 1
         return SimClient(node, user, room, self.made)
+
+    def come_back(self, user: str, room: str) -> None:
+        """A client that was sent away connects to another node."""
+        if self.living:
+            self.connect(self.rng.choice(self.living), user, room)
 
     def publish(self, node: SimNode, room: str) -> None:
         """A backend publishes at a node."""

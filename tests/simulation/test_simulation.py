@@ -57,6 +57,16 @@ async def leave(cluster: Cluster, rng: random.Random) -> str:
     return f"leave {node.name}"
 
 
+async def roll(cluster: Cluster, rng: random.Random) -> str:
+    if len(cluster.living) < 2:
+        return "nothing"
+    node = rng.choice(cluster.living)
+    cluster.read()
+    await node.roll()
+    await cluster.wait(1)
+    return f"roll {node.name}"
+
+
 async def kill(cluster: Cluster, rng: random.Random) -> str:
     if len(cluster.living) < 2:
         return "nothing"
@@ -108,7 +118,7 @@ async def trouble(cluster: Cluster, rng: random.Random) -> str:
 
 
 CALM: tuple[tuple[Step, int], ...] = ((connect, 8), (close, 5), (publish, 6), (start, 1))
-WILD = (*CALM, (leave, 1), (kill, 1), (cut, 1), (split, 1), (stop, 1), (heal, 2), (restart, 1), (trouble, 1))
+WILD = (*CALM, (leave, 1), (roll, 1), (kill, 1), (cut, 1), (split, 1), (stop, 1), (heal, 2), (restart, 1), (trouble, 1))
 
 
 async def live(seed: int, steps: tuple[tuple[Step, int], ...], number: int) -> Cluster:
@@ -149,3 +159,37 @@ def test_without_faults_each_stay_is_reported_once(first: int) -> None:
             repeated = [kind for kind, after in pairwise(kinds) if kind == after]
             assert kinds[0] == "member_added", f"seed {seed}: {user} in {room}: {kinds}"
             assert not repeated, f"seed {seed}: {user} in {room}: {kinds}"
+
+
+async def deploy(seed: int) -> Cluster:
+    """Every node is replaced, one after the other, and all clients come back within the time that members are kept."""
+    cluster = Cluster(seed)
+    cluster.returning = 1.0
+    rng = cluster.rng
+    for _ in range(3):
+        await cluster.add()
+    for user in USERS:
+        for room in ROOMS:
+            cluster.connect(rng.choice(cluster.living), user, room)
+    await cluster.wait(10)
+    for node in tuple(cluster.nodes):
+        await cluster.add()
+        await cluster.wait(rng.uniform(0, 10))
+        for client in cluster.clients:
+            client.told.clear()
+        await node.roll()
+        await cluster.wait(rng.uniform(1, 10))
+        told = {str(client): client.told for client in cluster.clients if client.told}
+        assert not told, f"seed {seed}: {node.name} was replaced: {told}"
+    await cluster.wait(40)
+    cluster.check_at_rest()
+    for node in cluster.living:
+        await node.kill()
+    return cluster
+
+
+@pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS // 8, _CHUNK))
+def test_nobody_seems_to_leave_while_nodes_are_replaced(first: int) -> None:
+    for seed in range(first, min(first + _CHUNK, FIRST + SEEDS // 8)):
+        cluster = run_in_virtual_time(deploy(seed))
+        assert set(map(tuple, cluster.reports.values())) == {("member_added",)}, f"seed {seed}"

@@ -110,6 +110,15 @@ class Settings(Section, frozen=True):
         unit="s",
         reload=True,
     )
+    drain_hold: int = setting(
+        5,
+        "Time for which a joined node that stops or drains keeps the members of presence channels whose connections it "
+        "has closed, so that they can come back at other nodes without leaving; within `shutdown_grace_period`",
+        env="SOCKUDO_DRAIN_HOLD",
+        unit="s",
+        high=600,
+        reload=True,
+    )
     user_authentication_timeout: int = setting(
         3600, "Time to sign in, on apps that require it", unit="s", low=1, reload=True
     )

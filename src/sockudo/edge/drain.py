@@ -10,9 +10,10 @@ import structlog
 
 from sockudo import errors
 from sockudo.edge.context import Edge
+from sockudo.hub import Hub
 from sockudo.sessions import Session
 
-__all__ = ["drain_sessions", "end_requests", "end_sessions"]
+__all__ = ["drain_sessions", "end_requests", "end_sessions", "until_members_returned"]
 
 _log = structlog.get_logger("sockudo.server")
 
@@ -22,6 +23,8 @@ _PER_SECOND = 1000
 _AT_ONCE = 50
 _APART = 0.05
 _LOOK_EVERY = 0.02
+# Seconds within which all nodes know that a member has come back to one of them.
+_KNOWN_WITHIN = 1.0
 
 
 async def end_sessions(edge: Edge, grace: float, window: float | None = None) -> float:
@@ -57,6 +60,23 @@ async def drain_sessions(edge: Edge, seconds: float) -> None:
     _log.warning("an operator drains this node", connections=len(sessions), seconds=seconds)
     await _say_goodbye(sessions, seconds)
     _log.info("this node is drained")
+
+
+async def until_members_returned(hub: Hub, latest: float) -> None:
+    """Waits until members whose connections this node has ended are on other nodes: as long as they are kept, but not
+    beyond ``latest``, on the clock of the loop.
+
+    Who has not come back by then is gone. With nothing kept (`Hub.kept_over_drain`) it waits for nothing.
+    """
+    if not hub.kept_over_drain:
+        return
+    now = asyncio.get_running_loop().time
+    deadline = min(latest, now() + hub.kept_over_drain)
+    if hub.holds.any_missing():
+        while hub.holds.any_missing() and now() < deadline:  # noqa: ASYNC110 - an event would cost every member
+            await asyncio.sleep(_LOOK_EVERY * 5)
+        await asyncio.sleep(max(0.0, min(_KNOWN_WITHIN, deadline - now())))
+    hub.end_holds()
 
 
 async def end_requests(edge: Edge, deadline: float) -> None:

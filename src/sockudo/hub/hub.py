@@ -7,7 +7,7 @@ connections' transports. Time comes from a clock that is passed in, in monotonic
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from heapq import heappop, heappush
+from math import inf
 from types import MappingProxyType
 from typing import Final
 
@@ -19,9 +19,10 @@ from sockudo.hub.delivery import Deliveries, HubOptions
 from sockudo.hub.events import ChannelForgotten, EntryChanged, MemberChanged, Observers, Subscribed, Unsubscribed
 from sockudo.hub.fanout import Fanout
 from sockudo.hub.gate import Gate, GateLimits
+from sockudo.hub.holds import Holds
 from sockudo.hub.outgoing import EVERYTHING, Outgoing, Wants
 from sockudo.hub.ports import Schedule
-from sockudo.hub.presence import Cause, Hold, MemberEvent
+from sockudo.hub.presence import Cause, MemberEvent
 from sockudo.protocol import frames
 from sockudo.protocol.delta import DeltaNode, DeltaOptions
 from sockudo.protocol.frames import Frame
@@ -57,9 +58,10 @@ class Hub(Deliveries):
         self._on_entry = observers.of(EntryChanged)
         self._sweep_tracks_at = 0.0
         self.apps: dict[str, AppState] = {}
-        # Members whose last connection was lost without a goodbye: a heap, the one whose time runs out first on top.
-        self._held: list[tuple[Hold, AppState, Channel, MemberEvent]] = []
-        self._next_hold = 0
+        # Members whose last connection was lost without a goodbye.
+        self.holds = Holds()
+        # Seconds for which members are kept whose connections this node ends as it drains: they come back elsewhere.
+        self.kept_over_drain = 0.0
         # Channels whose count is sent at the end of this turn, and those large enough to wait for the next second.
         self._counts_now: dict[Channel, None] = {}
         self._counts_due: set[Channel] = set()
@@ -295,14 +297,13 @@ class Hub(Deliveries):
         app.traffic.unsubscribed[channel.kind.label] += 1
         if channel.presence is not None and connection.members is not None:
             user_id = connection.members.pop(channel.name)
-            hold = None if held_until is None else Hold(held_until, self._next_hold)
+            hold = None if held_until is None else self.holds.next(held_until)
             if channel.presence.leave(connection, user_id, hold):
                 cause: Cause = "forced_disconnect" if forced else "disconnect"
                 self._say_removed(app, channel, MemberEvent("member_removed", cause, user_id, connection.socket_id))
             elif hold is not None and (member := channel.presence.get(user_id)) is not None and member.hold is hold:
-                self._next_hold += 1
                 event = MemberEvent("member_removed", "forced_disconnect" if forced else "timeout", user_id)
-                heappush(self._held, (hold, app, channel, event))
+                self.holds.add(hold, app, channel, event)
         self._count_changed(app, channel)
         app.tell_meta_of_leave(channel)
         if self._on_unsubscribed:
@@ -363,12 +364,7 @@ class Hub(Deliveries):
 
     def tick(self, now: float) -> None:
         """Once a second: ends grace periods that have run out, sends the counts of large channels."""
-        while self._held and self._held[0][0].until <= now:
-            hold, app, channel, event = heappop(self._held)
-            # A member that came back and was lost again has a later entry, which is the one that counts.
-            if channel.presence is not None and channel.presence.release(event.user_id, hold):
-                self._say_removed(app, channel, event)
-                app.drop_if_empty(channel)
+        self.end_holds(now)
         for channel in tuple(self._counts_due):
             self._say_count(channel)
         if self.tracks and now >= self._sweep_tracks_at:
@@ -379,6 +375,12 @@ class Hub(Deliveries):
         for app in self.apps.values():
             for name in app.replay.sweep(now, app.channels):
                 self.observers.emit(ChannelForgotten(app.app_id, name))
+
+    def end_holds(self, until: float = inf) -> None:
+        """Ends the grace periods that end at ``until`` at the latest: who has not come back is gone."""
+        for _, app, channel, event in self.holds.end(until):
+            self._say_removed(app, channel, event)
+            app.drop_if_empty(channel)
 
     def _count_changed(self, app: AppState, channel: Channel) -> None:
         if not app.subscription_counts or channel.kind in (META, WILDCARD):

@@ -119,10 +119,10 @@ class Presence:
     def join(self, connection: Connection, user_id: str, user_info: bytes) -> bool:
         """True when the others have a new member: the user's first connection anywhere, and none was held for it."""
         member = self._members.get(user_id)
-        appeared = member is None and not self._is_elsewhere(user_id)
+        appeared = member is None and not self.is_elsewhere(user_id)
         if member is None:
             member = self._members[user_id] = Member(user_id, user_info)
-            self._both += self._is_elsewhere(user_id)
+            self._both += self.is_elsewhere(user_id)
         member.connections[connection] = None
         member.user_info = user_info
         member.hold = None
@@ -164,7 +164,7 @@ class Presence:
 
     def _drop(self, user_id: str) -> None:
         del self._members[user_id]
-        self._both -= self._is_elsewhere(user_id)
+        self._both -= self.is_elsewhere(user_id)
         self._touch(user_id)
 
     def _touch(self, user_id: str) -> None:
@@ -173,11 +173,12 @@ class Presence:
 
     def is_present(self, user_id: str) -> bool:
         """Whether any node has an entry of the user."""
-        return user_id in self._members or self._is_elsewhere(user_id)
+        return user_id in self._members or self.is_elsewhere(user_id)
 
     # ---- entries of other nodes ----
 
-    def _is_elsewhere(self, user_id: str) -> bool:
+    def is_elsewhere(self, user_id: str) -> bool:
+        """Whether another node has an entry of the user."""
         return self._elsewhere is not None and user_id in self._elsewhere
 
     def of_node(self, node_id: str, users: Iterable[str]) -> dict[str, bytes]:

@@ -33,7 +33,7 @@ from sockudo.edge.client_files import client_routes
 from sockudo.edge.context import Edge
 from sockudo.edge.cors import Cors
 from sockudo.edge.direct import DirectSends
-from sockudo.edge.drain import end_requests, end_sessions
+from sockudo.edge.drain import end_requests, end_sessions, until_members_returned
 from sockudo.edge.front import Front, MainApp
 from sockudo.edge.held_replies import HeldReplies
 from sockudo.edge.history import history_routes
@@ -404,6 +404,7 @@ class Server:
         await self.board.close()
         self._close_listeners()
         await end_requests(self.edge, deadline)
+        await until_members_returned(self.services.hub, deadline)
         await self.services.push.drain(deadline)
         await self._close(deadline)
         _log.info("stopped")

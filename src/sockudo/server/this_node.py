@@ -73,11 +73,18 @@ class RunningNode:
             return False
         if not self._draining and not self._services.gateway.draining:
             self._services.membership.drain()
+            self._keep_members()
             self._draining = start_tasks(drain_sessions(self._edge, seconds))
         return True
 
+    def _keep_members(self) -> None:
+        """From now on members whose connections this node ends are kept for a while, if there are other nodes."""
+        others = len(self._services.membership.live()) > 1
+        self._services.hub.kept_over_drain = float(self._services.settings.drain_hold) if others else 0.0
+
     async def close(self) -> None:
         """Ends what is left of draining; the server is about to end every connection itself."""
+        self._keep_members()
         await end_tasks(self._draining)
 
 

@@ -309,7 +309,8 @@ class SessionContext(Connection, ABC):
         backend = error.spec in _BY_BACKEND
         self.node.hub.observers.emit(ConnectionEnded(self, error, "backend" if backend else "server"))
         silent_v1 = error.spec is errors.PONG_TIMEOUT and not self.shape.v2
-        self._leave(clean=silent_v1 or error.spec in _BROKEN, forced=backend)
+        kept = self.node.hub.kept_over_drain if error.spec is errors.SERVER_SHUTDOWN else 0.0
+        self._leave(clean=silent_v1 or error.spec in _BROKEN, forced=backend, kept=kept)
         self.peer.close(code, error.client_text)
         self.node.log.debug(
             "connection ended", app_id=self.live.id, socket_id=self.socket_id, code=code, error=error.spec.slug
@@ -326,7 +327,7 @@ class SessionContext(Connection, ABC):
         self.node.hub.observers.emit(ConnectionLeft(self, code, silent))
         self._leave(clean=code is not None)
 
-    def _leave(self, *, clean: bool, forced: bool = False) -> None:
+    def _leave(self, *, clean: bool, forced: bool = False, kept: float = 0.0) -> None:
         self.ended = True
         self.write = discard
         self.resuming = None
@@ -335,7 +336,8 @@ class SessionContext(Connection, ABC):
             self.inbox = None
         options = self.node.hub.options
         grace = options.v2_presence_grace if self.shape.v2 else options.presence_grace
-        held_until = None if clean or not grace else self.node.clock.monotonic() + grace
+        grace = max(kept, 0.0 if clean else grace)
+        held_until = self.node.clock.monotonic() + grace if grace else None
         self.node.hub.disconnect(self, held_until=held_until, forced=forced)
         self.node.quotas.changed(self.live)
         self.node.log.debug("disconnected", app_id=self.live.id, socket_id=self.socket_id, clean=clean)

@@ -296,5 +296,5 @@ def test_everyone_hears_what_the_model_says(length: int, *, at_once: bool) -> No
         history.check()
         assert history.world.app.channels == {}
         assert history.world.app.users._watchers == {}
-        assert not history.world.hub._held
+        assert not history.world.hub.holds
         assert history.sockets is None or length < 4000 or history.sockets.writes > 20

@@ -221,6 +221,26 @@ class TestEnd:
         client.session.end(spec())
         assert ("presence-a" in node.state.channels) is held
 
+    def test_a_member_is_kept_over_a_drain_until_its_time_is_over(self, node: Node) -> None:
+        client, other = node.connect(), node.connect()
+        for each in (client, other):
+            each.subscribe("presence-a", {"user_id": each.socket_id})
+        node.hub.kept_over_drain = 5.0
+        client.session.end(errors.SERVER_SHUTDOWN())
+        other.session.end(errors.TERMINATED())
+        presence = node.state.channels["presence-a"].presence
+        assert presence is not None
+        assert list(presence.infos()) == [client.socket_id]
+        assert node.hub.holds.any_missing()
+        presence.change_elsewhere("b", {client.socket_id: b"{}"}, ())
+        assert not node.hub.holds.any_missing()
+        node.clock.advance(4.9)
+        node.hub.tick(node.clock.monotonic())
+        assert client.socket_id in presence
+        node.clock.advance(0.2)
+        node.hub.tick(node.clock.monotonic())
+        assert client.socket_id not in presence
+
     def test_leaving_twice_is_leaving_once(self, node: Node) -> None:
         client = node.connect()
         client.session.leave()
