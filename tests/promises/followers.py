@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from support.signing import Credentials, channel_auth, signed_query
-from support.websocket import TEXT, frame, handshake
+from support.websocket import CLOSE, TEXT, frame, handshake
 
 __all__ = ["Backend", "Follower"]
 
@@ -39,20 +39,27 @@ class Follower:
         self._task: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
-        """Connects, subscribes and resumes; returns once the connection is up again."""
+        """Connects, subscribes and resumes; returns once the connection is up again. OSError: it is refused."""
         self.subscribed.clear()
         self.settled.clear()
         reader, writer = await asyncio.open_connection(self.host, self.port)
         self._writer = writer
         writer.write(handshake(f"/app/{self.app.key}?protocol=2&client=test&version=1"))
-        await reader.readuntil(b"\r\n\r\n")
+        if not (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101"):
+            raise ConnectionRefusedError
         self._task = asyncio.get_running_loop().create_task(self._read(reader))
 
     async def ready(self) -> None:
-        """Waits until the subscription stands and a resume, if there was one, has been answered."""
-        async with asyncio.timeout(20):
-            await self.subscribed.wait()
-            await self.settled.wait()
+        """Waits until the subscription stands and a resume, if there was one, has been answered.
+
+        OSError: the connection ended before, or nothing came of it.
+        """
+        assert self._task is not None
+        stands = asyncio.gather(self.subscribed.wait(), self.settled.wait())
+        await asyncio.wait({stands, self._task}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        if not stands.done():
+            stands.cancel()
+            raise ConnectionAbortedError("the connection ended before the subscription stood")
 
     def cut(self) -> None:
         """The connection breaks; what is under way is lost."""
@@ -74,12 +81,19 @@ class Follower:
                 payload = await reader.readexactly(size)
                 if head[0] & 0x0F == TEXT:
                     self._take(json.loads(payload))
+                elif head[0] & 0x0F == CLOSE:
+                    self._end(payload[:2])
         except (OSError, asyncio.IncompleteReadError):
             self.subscribed.clear()
 
     def _say(self, event: str, data: Event) -> None:
         if self._writer is not None:
             self._writer.write(frame(json.dumps({"event": event, "data": data})))
+
+    def _end(self, code: bytes) -> None:
+        if self._writer is not None:
+            self._writer.write(frame(code, CLOSE))
+            self._writer.close()
 
     def _take(self, message: Event) -> None:
         event = message["event"]
