@@ -37,7 +37,7 @@ from sockudo.hub import HubOptions
 from sockudo.limits.ip import IpLimits
 from sockudo.monitoring.health import HealthChecks
 from sockudo.monitoring.tails import Tails
-from sockudo.push.http.lane import push_lane
+from sockudo.push.http.publishing import push_lane
 from sockudo.push.wing import push_routes
 from sockudo.sessions import Session
 from sockudo.webhooks.routes import webhook_routes

@@ -5,10 +5,13 @@ Stores, queues and providers are adapters that must not know each other, so the 
 
 from __future__ import annotations
 
+import time
 from functools import partial
+from pathlib import Path
 
 from sockudo.base.clock import Clock
 from sockudo.config import Settings
+from sockudo.config.databases import database_of
 from sockudo.jobs.ports import JobQueue
 from sockudo.jobs.selection import job_queue
 from sockudo.outbound.addresses import is_public
@@ -18,9 +21,45 @@ from sockudo.push.endpoints import EndpointRules
 from sockudo.push.messages import FILE_NAME, PUSH_QUEUE
 from sockudo.push.ports import PushStore
 from sockudo.push.runtime import Providers, PublishOnChannel
-from sockudo.push.stores.selection import push_exists, push_store
 
-__all__ = ["ConfiguredPush", "push_queue"]
+__all__ = ["ConfiguredPush", "forget_app", "push_exists", "push_queue", "push_store"]
+
+
+def push_store(settings: Settings) -> PushStore:
+    """The store of ``push.storage_driver``, not opened yet. Raises ConfigError when its driver is not installed."""
+    driver = settings.push.storage_driver
+    # Takes a while to import, which servers without push should not pay for.
+    from sockudo.push.stores.sql import MemoryPushStore, server_push, sqlite_push
+
+    if driver == "memory":
+        return MemoryPushStore()
+    if (database := database_of(driver)) is not None:
+        return server_push(database.server(settings))
+    return sqlite_push(settings.data_dir)
+
+
+def push_exists(settings: Settings) -> bool:
+    """Whether there may be something in the store: not in one of another process's memory, nor in a file never made."""
+    if settings.push.storage_driver == "sqlite":
+        from sockudo.push.stores.sql import FILE_NAME
+
+        return (Path(settings.data_dir) / FILE_NAME).exists()
+    return settings.push.storage_driver != "memory"
+
+
+async def forget_app(settings: Settings, app_id: str) -> None:
+    """Has what a removed app keeps deleted by the servers. Raises ConfigError and `errors.SockudoError`."""
+    if not push_exists(settings):
+        return
+    store = push_store(settings)
+    try:
+        await store.start()
+        await store.note_removal(app_id, int(time.time() * 1000))
+    finally:
+        await store.close()
+
+
+# ---- the drivers of a server ----
 
 
 class ConfiguredPush:

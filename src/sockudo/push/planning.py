@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from sockudo.jobs.ports import Job
+from sockudo.push.audience import Seen
 from sockudo.push.delivery import Batch, DeliveryJob, settling_key
 from sockudo.push.messages import ShardJob, delivery_message, fast_batch_id
 from sockudo.push.paging import subscription_position
@@ -20,7 +21,6 @@ from sockudo.push.ports import Devices, PushStore
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import Device, PublishIntent, Subscription, Target
 from sockudo.push.rendering import render
-from sockudo.push.seen import Seen
 from sockudo.push.validation import CLIENT_SCOPE
 
 __all__ = ["DIRECT_MOST", "Page", "Planning", "few", "pages", "plan_few", "plan_step"]

@@ -24,14 +24,13 @@ from sockudo.config.sections.push import Push as PushSettings
 from sockudo.errors import SockudoError
 from sockudo.inspector import Inspector
 from sockudo.jobs.ports import JobQueue
-from sockudo.push.admission import enabled_providers
+from sockudo.push.admission import QueueReadings, enabled_providers
 from sockudo.push.credentials import CredentialCheck
 from sockudo.push.delivery import Materials, PublishOnChannel, PushProvider, Readiness
 from sockudo.push.directory import Directory
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.observers import AppWebhooks, ProviderRefusals, PushObservers, PushWebhooks
 from sockudo.push.ports import PushStore
-from sockudo.push.pressure import QueueReadings
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.removals import ForLivingApps, Removals
 from sockudo.push.secrecy import Envelopes

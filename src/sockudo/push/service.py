@@ -18,7 +18,9 @@ from sockudo.jobs.ports import Job, JobQueue
 from sockudo.push.admission import (
     Acceptance,
     Keys,
+    QueueReadings,
     Ready,
+    check_pressure,
     check_ready,
     check_request,
     idempotency_keys,
@@ -33,7 +35,6 @@ from sockudo.push.messages import publish_message
 from sockudo.push.observers import PushWebhooks
 from sockudo.push.planning import DIRECT_MOST, Planning, few, plan_few
 from sockudo.push.ports import PushStore
-from sockudo.push.pressure import QueueReadings, check_pressure
 from sockudo.push.recipients import ROUTE_NAMES, Provider
 from sockudo.push.records import Counters, Override, Payload, PublishIntent, PublishStatus, Regime, State
 from sockudo.push.rendering import Rendering, merged, render_all

@@ -12,8 +12,7 @@ from sockudo.dashboard.board import Area
 from sockudo.edge.wings import Wing
 from sockudo.monitoring.health import HealthChecks
 from sockudo.push.http.directory import push_directory_routes
-from sockudo.push.http.lane import push_lane
-from sockudo.push.http.publishing import push_publish_routes
+from sockudo.push.http.publishing import push_lane, push_publish_routes
 from sockudo.push.runtime import PushRuntime
 from sockudo.push.services import PushServices
 from sockudo.push.telemetry import push_measures

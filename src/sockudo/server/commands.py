@@ -67,7 +67,7 @@ def _webhook_checks() -> Sequence[Check]:
 
 
 async def _forget_push(settings: Settings, app_id: str) -> None:
-    from sockudo.push.stores.selection import forget_app
+    from sockudo.push.drivers import forget_app
 
     await forget_app(settings, app_id)
 

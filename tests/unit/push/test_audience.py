@@ -6,7 +6,8 @@ import pytest
 
 from sockudo.config.sections.push import Push as PushSettings
 from sockudo.config.sections.push import PushQuotas
-from sockudo.push.audience import DeviceRates, audience, exceeded, named_providers, providers_of
+from sockudo.push import audience as module
+from sockudo.push.audience import DeviceRates, Seen, audience, exceeded, named_providers, providers_of
 from sockudo.push.recipients import ApnsRecipient, FcmRecipient
 from sockudo.push.records import RatePolicy, Target
 from sockudo.push.stores.sql import MemoryPushStore
@@ -142,3 +143,40 @@ async def test_a_publish_that_is_refused_takes_nothing_of_other_devices(store_of
     assert await reason(store_of_quotas, PushQuotas(), device("b"), rates=rates) is None
     assert await reason(store_of_quotas, PushQuotas(), device("a"), device("b"), rates=rates) is not None
     assert await reason(store_of_quotas, PushQuotas(), device("a"), rates=rates) is None
+
+
+# ---- each once ----
+
+
+def test_each_is_new_once_also_when_there_are_many() -> None:
+    seen = Seen()
+    assert all(seen.add("fcm", f"token-{number}") for number in range(20_000))
+    assert not any(seen.add("fcm", f"token-{number}") for number in range(20_000))
+    assert seen.count == 20_000
+
+
+def test_providers_have_tokens_of_their_own() -> None:
+    seen = Seen()
+    assert seen.add("fcm", "token")
+    assert seen.add("hms", "token")
+
+
+def test_what_was_kept_is_known_again() -> None:
+    first, second = Seen(), Seen()
+    for number in range(100):
+        first.add("fcm", f"token-{number}")
+    second.restore(first.take_fresh())
+    for number in range(100, 200):
+        first.add("fcm", f"token-{number}")
+    second.restore(first.take_fresh())
+    assert not any(second.add("fcm", f"token-{number}") for number in range(200))
+    assert second.add("fcm", "token-200")
+
+
+def test_it_takes_no_more_room_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST", 100)
+    seen = Seen()
+    assert all(seen.add("fcm", f"token-{number}") for number in range(200))
+    assert seen.count == 100
+    assert not seen.add("fcm", "token-99")
+    assert seen.add("fcm", "token-150")

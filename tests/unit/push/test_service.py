@@ -16,10 +16,10 @@ from sockudo.config.sections.push import PushBackpressure, PushQuotas
 from sockudo.errors import ErrorSpec, SockudoError
 from sockudo.jobs.memory import MemoryJobQueue
 from sockudo.jobs.ports import Depth, Job
+from sockudo.push.admission import QueueReadings
 from sockudo.push.bodies import PublishRequest
 from sockudo.push.delivery import Readiness
 from sockudo.push.messages import PUSH_QUEUE, PublishLog, read_body
-from sockudo.push.pressure import QueueReadings
 from sockudo.push.recipients import FcmRecipient
 from sockudo.push.records import Localized, Override, PublishIntent, PublishStatus, Target, Template
 from sockudo.push.service import Push

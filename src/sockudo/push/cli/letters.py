@@ -9,7 +9,6 @@ import typer
 from sockudo.cli.outcome import ExitCode, fail, note
 from sockudo.cli.target import ServerOptions, with_server
 from sockudo.push.cli import views
-from sockudo.push.cli.body import moment_of
 from sockudo.push.cli.options import (
     Everything,
     Json,
@@ -24,6 +23,7 @@ from sockudo.push.cli.options import (
     show_pages,
     with_push,
 )
+from sockudo.push.cli.publishing import moment_of
 
 if TYPE_CHECKING:
     from sockudo.client.push import PushApi

@@ -17,9 +17,8 @@ from sockudo.errors import SockudoError
 from sockudo.push.access import Access
 from sockudo.push.credentials import credential_from
 from sockudo.push.dashboard import desk
-from sockudo.push.dashboard.addresses import AREA, list_url, publish_url
 from sockudo.push.dashboard.desk import PushArea
-from sockudo.push.dashboard.pages import credentials_page, trial_page
+from sockudo.push.dashboard.pages import AREA, credentials_page, list_url, publish_url, trial_page
 from sockudo.push.outcomes import cancel, replay
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.push.trial import trial_from, try_out

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,7 +14,6 @@ from sockudo.dashboard.asked import known_app
 from sockudo.dashboard.replies import page
 from sockudo.errors import SockudoError
 from sockudo.push.dashboard import desk
-from sockudo.push.dashboard.addresses import AREA, TOOLS, list_url, publish_url
 from sockudo.push.dashboard.desk import PushArea
 from sockudo.push.diagnosis.advice import STATE_WORDS
 from sockudo.push.diagnosis.findings import Explanation
@@ -22,7 +22,61 @@ from sockudo.push.outcomes import delivery_view
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.push.trial import TRIED
 
-__all__ = ["credentials_page", "page_routes", "shown_page", "trial_page"]
+__all__ = ["AREA", "TOOLS", "credentials_page", "list_url", "page_routes", "publish_url", "shown_page", "trial_page"]
+
+
+AREA: Final = "/dashboard/push"
+
+_TABS: Final = (
+    ("Publishes", ""),
+    ("Devices", "devices"),
+    ("Dead letters", "dead-letters"),
+    ("Credentials", "credentials"),
+    ("Test send", "test"),
+    ("Why no notification?", "why"),
+)
+_STATE_KINDS: Final = {
+    "queued": "info",
+    "planning": "info",
+    "throttled": "warn",
+    "dispatching": "info",
+    "cancelled": "",
+    "expired": "warn",
+    "failed": "bad",
+    "succeeded": "good",
+    "partiallySucceeded": "warn",
+    "quota_exceeded": "bad",
+    "dead_lettered": "bad",
+}
+_OUTCOME_KINDS: Final = {"accepted": "good", "rejected": "bad", "retryable": "warn", "expired": "warn", "cancelled": ""}
+_DEVICE_KINDS: Final = {"ACTIVE": "good", "FAILING": "warn", "FAILED": "bad"}
+
+
+def list_url(view: str = "", **query: str) -> str:
+    """A page of the area: of publishes, or the view of that name."""
+    path = f"{AREA}/{view}" if view else AREA
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def publish_url(app_id: str, publish_id: str, act: str = "", **query: str) -> str:
+    """The page of one publish, or where a form about it goes."""
+    path = f"{AREA}/{quote(app_id, safe='')}/publishes/{quote(publish_id, safe='')}{'/' if act else ''}{act}"
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+TOOLS: Final[dict[str, Any]] = {
+    "list_url": list_url,
+    "publish_url": publish_url,
+    "views": _TABS,
+    "state_kinds": _STATE_KINDS,
+    "outcome_kinds": _OUTCOME_KINDS,
+    "device_kinds": _DEVICE_KINDS,
+}
+"""What every template of the area is given."""
+
+
+# ---- pages ----
+
 
 PROVIDERS = [(ROUTE_NAMES[name], ROUTE_NAMES[name]) for name in TRIED]
 

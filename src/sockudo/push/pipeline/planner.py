@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from sockudo import errors
 from sockudo.errors import SockudoError
 from sockudo.jobs.ports import Lease
+from sockudo.push.audience import Seen, seen_id
 from sockudo.push.lifecycle import may_become, planned
 from sockudo.push.messages import (
     Planned,
@@ -37,7 +38,6 @@ from sockudo.push.pipeline.works import LEASE_MS, Worker, Works
 from sockudo.push.planning import Planning, plan_step
 from sockudo.push.recipients import ROUTE_NAMES
 from sockudo.push.records import PublishIntent, PublishStatus, Shard, State
-from sockudo.push.seen import Seen, seen_id
 
 __all__ = ["Planner", "ShardWorker"]
 

@@ -12,12 +12,12 @@ import structlog
 from msgspec.structs import replace
 
 from sockudo.errors import SockudoError
+from sockudo.push.audience import seen_id
 from sockudo.push.lifecycle import is_untouched
 from sockudo.push.messages import direct_keys, planning_keys, publish_message
 from sockudo.push.pipeline.works import Works
 from sockudo.push.ports import Category, Cleaned
 from sockudo.push.records import PublishIntent, PublishStatus, ScheduledJob, State
-from sockudo.push.seen import seen_id
 from sockudo.push.telemetry import meta_event
 
 __all__ = ["SYSTEM", "Upkeep"]

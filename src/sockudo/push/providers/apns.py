@@ -12,7 +12,11 @@ from sockudo.push.delivery import Material, Materials, Readiness, Sent
 from sockudo.push.providers.accounts import (
     AccountError,
     Own,
+    RenewedToken,
     SharedCredential,
+    StaticToken,
+    Token,
+    TokenSource,
     checked_endpoint,
     given,
     text_of,
@@ -20,7 +24,6 @@ from sockudo.push.providers.accounts import (
 from sockudo.push.providers.answers import accepted, json_of, refused
 from sockudo.push.providers.base import HttpProvider, Shapes, Surroundings, apns_collapse_id, encode
 from sockudo.push.providers.keys import Signer, check_not_over, ec_signer, end_of, p12_identity, pem_identity
-from sockudo.push.providers.tokens import RenewedToken, StaticToken, Token, TokenSource
 from sockudo.push.recipients import Recipient
 
 __all__ = ["ApnsProvider", "apns_meaning"]

@@ -15,9 +15,16 @@ import msgspec
 
 from sockudo.outbound.ports import ExchangeError, HttpExchange, Reply
 from sockudo.push.delivery import Material, Materials, Readiness, Sent
-from sockudo.push.providers.accounts import Accounts, Own, SharedCredential
+from sockudo.push.providers.accounts import (
+    Accounts,
+    Own,
+    RenewedToken,
+    SharedCredential,
+    Token,
+    TokenSource,
+    access_token,
+)
 from sockudo.push.providers.answers import FailedError, failed
-from sockudo.push.providers.tokens import RenewedToken, Token, TokenSource, access_token
 from sockudo.push.recipients import Provider, Recipient
 
 __all__ = [

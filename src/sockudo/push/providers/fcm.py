@@ -14,7 +14,11 @@ from sockudo.push.delivery import Material, Materials, Sent
 from sockudo.push.providers.accounts import (
     AccountError,
     Own,
+    RenewedToken,
     SharedCredential,
+    StaticToken,
+    Token,
+    access_token,
     checked_endpoint,
     given,
     text_of,
@@ -30,7 +34,6 @@ from sockudo.push.providers.base import (
     message_shape,
 )
 from sockudo.push.providers.keys import Signer, rsa_signer
-from sockudo.push.providers.tokens import RenewedToken, StaticToken, Token, access_token
 from sockudo.push.recipients import Recipient
 
 __all__ = ["FcmProvider", "ServiceAccount", "account_signer", "fcm_meaning", "service_account"]

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from sockudo.config.sections.push_providers import PushHms
 from sockudo.outbound.ports import Reply
 from sockudo.push.delivery import Material, Materials, Sent
-from sockudo.push.providers.accounts import AccountError, Own, checked_endpoint, given
+from sockudo.push.providers.accounts import AccountError, Own, StaticToken, checked_endpoint, given
 from sockudo.push.providers.answers import accepted, failed, is_unread, json_of, refused
 from sockudo.push.providers.base import (
     JSON_HEADERS,
@@ -20,7 +20,6 @@ from sockudo.push.providers.base import (
     encode,
     message_shape,
 )
-from sockudo.push.providers.tokens import StaticToken
 from sockudo.push.recipients import Recipient
 
 __all__ = ["HmsProvider", "hms_meaning"]

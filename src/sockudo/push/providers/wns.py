@@ -14,10 +14,9 @@ from sockudo.errors import SockudoError
 from sockudo.outbound.ports import Reply
 from sockudo.push.delivery import Material, Materials, Sent
 from sockudo.push.endpoints import EndpointRules
-from sockudo.push.providers.accounts import AccountError, Own, given
+from sockudo.push.providers.accounts import AccountError, Own, StaticToken, given
 from sockudo.push.providers.answers import accepted, failed, kind_of, refused
 from sockudo.push.providers.base import HttpProvider, Shapes, Surroundings, TokenAccount, encode
-from sockudo.push.providers.tokens import StaticToken
 from sockudo.push.recipients import Recipient
 
 __all__ = ["WnsProvider", "tile_xml", "toast_xml", "wns_meaning"]

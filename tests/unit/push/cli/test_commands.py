@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sockudo.client.failures import ApiError, UnreachableError
 from sockudo.errors import CATALOGUE
-from sockudo.push.cli import body, waiting
+from sockudo.push.cli import publishing, waiting
 from sockudo.push.cli.trial import recipient_of
 from sockudo.push.diagnosis.advice import STATE_WORDS
 from sockudo.push.records import TERMINAL
@@ -189,9 +189,9 @@ def test_a_publish_with_everything(run: Any, push: FakePush, tmp_path: Any) -> N
 
 
 def test_spans_count_from_now() -> None:
-    assert body.moment_of("90s", "--in", now=1000.5) == 1_090_500
-    assert body.moment_of("2h", "--in", now=0.0) == 7_200_000
-    assert body.moment_of(None, "--in") is None
+    assert publishing.moment_of("90s", "--in", now=1000.5) == 1_090_500
+    assert publishing.moment_of("2h", "--in", now=0.0) == 7_200_000
+    assert publishing.moment_of(None, "--in") is None
 
 
 @pytest.mark.parametrize(

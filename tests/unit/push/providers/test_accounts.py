@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from sockudo.push.providers.tokens import RenewedToken, StaticToken, Token
+from sockudo.push.providers.accounts import RenewedToken, StaticToken, Token
 from sockudo.testing import FakeClock
 
 
