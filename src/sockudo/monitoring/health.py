@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -69,15 +69,28 @@ class _Check(NamedTuple):
     degrading: bool
     active: Callable[[], bool]
     public: bool
+    at_once: bool
 
 
 class HealthChecks:
     """The checks of every part, and which of them failed when they were made last.
 
-    ``draining``: the server is about to stop; ``seconds`` is how long one check may take.
+    ``draining``: the server is about to stop; ``seconds`` is how long one check may take. For ``grace`` seconds from
+    its first failure on a check only degrades the server.
     """
 
-    def __init__(self, apps: Apps, draining: Callable[[], bool], seconds: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        apps: Apps,
+        draining: Callable[[], bool],
+        seconds: Callable[[], float],
+        grace: Callable[[], float] = lambda: 0.0,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self._grace = grace
+        self._now = now
+        # By name: since when a check fails.
+        self._failing_since: dict[str, float] = {}
         self._apps = apps
         self._draining = draining
         self._seconds = seconds
@@ -93,9 +106,13 @@ class HealthChecks:
         degrading: bool = False,
         active: Callable[[], bool] = lambda: True,
         public: bool = False,
+        at_once: bool = False,
     ) -> None:
-        """Has a part checked whenever it is ``active``; ``public``: everyone may read why it fails."""
-        self._checks.append(_Check(name, probe, degrading, active, public))
+        """Has a part checked whenever it is ``active``; ``public``: everyone may read why it fails.
+
+        ``at_once``: its failure has no grace, as the check has one of its own.
+        """
+        self._checks.append(_Check(name, probe, degrading, active, public, at_once))
 
     def add_component(
         self, name: str, component: Component[T], probe: Callable[[T], Awaitable[bool]], *, degrading: bool = True
@@ -128,9 +145,15 @@ class HealthChecks:
             if not some:
                 return Health("ERROR", 503, _NO_APPS)
         seconds = self._seconds()
-        done = await asyncio.gather(*(_run(check, seconds) for check in self._checks if check.active()))
-        for each in done:
+        checks = [check for check in self._checks if check.active()]
+        done = await asyncio.gather(*(_run(check, seconds) for check in checks))
+        for check, each in zip(checks, done, strict=True):
             self._note(each)
+            if each.passed:
+                self._failing_since.pop(each.name, None)
+            elif not check.at_once:
+                since = self._failing_since.setdefault(each.name, self._now())
+                each.degrading = each.degrading or self._now() - since < self._grace()
         if any(not check.passed and not check.degrading for check in done):
             return Health("ERROR", 503, checks=done)
         return Health("OK" if all(check.passed for check in done) else "DEGRADED", 200, checks=done)

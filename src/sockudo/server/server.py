@@ -204,9 +204,10 @@ class Server:
 
     def _health_checks(self) -> HealthChecks:
         services, draining = self.services, lambda: self.services.gateway.draining
-        health = HealthChecks(services.apps, draining, lambda: self.settings.health_check_timeout_ms / 1000)
+        seconds, grace = (lambda: self.settings.health_check_timeout_ms / 1000), lambda: self.settings.cluster.up_grace
+        health = HealthChecks(services.apps, draining, seconds, grace)
         health.add("apps", services.apps.check)
-        health.add("nodes", services.readiness.check, active=lambda: services.bus.networked, public=True)
+        health.add("nodes", services.readiness.check, active=lambda: services.bus.networked, public=True, at_once=True)
         for name, store in (("cache", services.cache_store), ("limits", services.window_store)):
             if store is not None:
                 # All else goes on without it, so it is no reason to send clients elsewhere.

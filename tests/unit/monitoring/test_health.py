@@ -6,6 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sockudo import errors
+from sockudo.monitoring import HealthChecks
 from support.edge import EdgeNode
 
 
@@ -36,3 +37,21 @@ async def test_a_check_that_fails_is_a_line_with_its_reason_for_each_change(degr
         ("health check passes again", "store", None),
         ("health check failed", "store", "it is away"),
     ]
+
+
+async def test_an_outage_that_is_shorter_than_the_grace_degrades_the_server() -> None:
+    node, now, grace = EdgeNode(), [100.0], [10.0]
+    health = HealthChecks(node.apps, lambda: False, lambda: 1.0, lambda: grace[0], lambda: now[0])  # type: ignore[arg-type]
+    store, others = Part(), Part()
+    health.add("store", store)
+    health.add("nodes", others, at_once=True)
+    words = []
+    for problem, seconds in (("away", 0), ("away", 9), (None, 0), ("away", 100), ("away", 9), ("away", 1), (None, 0)):
+        store.problem = problem
+        now[0] += seconds
+        words.append((await health.run()).word)
+    assert words == ["DEGRADED", "DEGRADED", "OK", "DEGRADED", "DEGRADED", "ERROR", "OK"]
+    others.problem = "cut off"
+    assert (await health.run()).word == "ERROR"
+    others.problem, store.problem, grace[0] = None, "away", 0.0
+    assert (await health.run()).word == "ERROR"

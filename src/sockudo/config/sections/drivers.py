@@ -78,11 +78,12 @@ class Adapter(Section, frozen=True):
 
 
 class Cluster(Section, frozen=True):
-    """How a joined node behaves when it cannot reach the others."""
+    """How a node behaves while it does not reach the others, or a store."""
 
     up_grace: int = setting(
         0,
-        "A node that gets nothing from the others stays ready (`/up`) for this time",
+        "A node that gets nothing from the others stays ready (`/up`) for this time, and so does one whose store of "
+        "apps or history does not answer",
         env="SOCKUDO_CLUSTER_UP_GRACE",
         unit="s",
         high=86_400,
