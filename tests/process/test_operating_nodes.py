@@ -349,11 +349,12 @@ async def test_a_node_for_backends_has_nothing_for_clients(with_api: Pair) -> No
         with pytest.raises(ApiError) as caught:
             await call
         assert caught.value.status == 404
+        assert "this node takes publishes alone (server_role = 'api'): ask one of the others" in caught.value.text
     with pytest.raises(ApiError) as caught:
         await backend.publish("news", "tide", {}, info=("subscription_count",))
     assert caught.value.status == 400
     assert caught.value.text == "user_count and subscription_count are unavailable in api server role"
-    with pytest.raises(ApiError):
+    with pytest.raises(ApiError, match="There is no WebSocket here: this node takes publishes alone"):
         await with_api.client(1)
     assert (await with_api.get(1, f"/app/{APP.key}")).status_code == 404
 

@@ -13,7 +13,7 @@ import structlog
 from sockudo import errors
 from sockudo.auth.tokens import Token
 from sockudo.edge.reach import origin_of
-from sockudo.edge.refusals import HttpHead, missing_cause, note_connection, note_upgrade
+from sockudo.edge.refusals import ONLY_PUBLISHES, HttpHead, missing_cause, note_connection, note_upgrade
 from sockudo.edge.replies import Refusal, Reply, error_reply
 from sockudo.edge.websocket import WebSocketProtocol
 from sockudo.errors import SockudoError
@@ -69,8 +69,10 @@ def upgrade(http: Upgrading, rest: bytes) -> Reply | None:
     """
     edge = http.edge
     route = _ROUTE.fullmatch(http.url)
-    if route is None or edge.settings.server_role == "api":
-        error = errors.NOT_FOUND("There is no WebSocket at this path; connect to /app/{key}")
+    here = edge.settings.server_role != "api"
+    if route is None or not here:
+        place = "at this path; connect to /app/{key}" if here else f"here: {ONLY_PUBLISHES}"
+        error = errors.NOT_FOUND(f"There is no WebSocket {place}")
         error.likely_cause = missing_cause(edge, http.url.partition(b"?")[0].decode("latin-1"))
         note_connection(http, Refusal.of(error))
         return error_reply(error)

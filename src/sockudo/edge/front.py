@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sockudo import errors
 from sockudo.base.ids import unique_id
-from sockudo.edge.refusals import after_failure, is_operators, note_scope, scope_address
+from sockudo.edge.refusals import ONLY_PUBLISHES, after_failure, is_elsewhere, is_operators, note_scope, scope_address
 from sockudo.edge.replies import Refusal, Reply, error_reply
 from sockudo.errors import SockudoError
 from sockudo.limits.ip import Counted
@@ -91,7 +91,8 @@ class Front:
         scope["path"] = raw.decode("latin-1")
         route, allow = self._find(scope)
         if route is None and not allow:
-            return error_reply(errors.NOT_FOUND(f"There is nothing at {scope['path'][:200]}"))
+            why = f": {ONLY_PUBLISHES}" if is_elsewhere(self._edge, scope["path"]) else ""
+            return error_reply(errors.NOT_FOUND(f"There is nothing at {scope['path'][:200]}{why}"))
         headers = dict(scope["headers"])
         allow_header = (b"allow", ",".join(allow).encode())
         if scope["method"] == "OPTIONS":

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from sockudo.edge.context import Edge
 
 __all__ = [
+    "ONLY_PUBLISHES",
     "HttpHead",
     "after_failure",
     "garbled",
+    "is_elsewhere",
     "is_operators",
     "missing_cause",
     "note_connection",
@@ -30,6 +32,9 @@ __all__ = [
     "refused_publish",
     "scope_address",
 ]
+
+ONLY_PUBLISHES: Final = "this node takes publishes alone (server_role = 'api'): ask one of the others"
+"""What there is to say of a node for backends."""
 
 # Signed routes by which operators find out what is wrong: no limit of requests may close them.
 _OPERATORS: Final = ("/problems", "/inspector/stream")
@@ -172,10 +177,15 @@ def note_connection(http: HttpHead, refusal: Refusal) -> None:
     note_request(http.edge, refusal, path or "a request that cannot be read", None, address)
 
 
+def is_elsewhere(edge: Edge, path: str) -> bool:
+    """Whether what a path may lead to is not on this node, but on others."""
+    return edge.settings.server_role == "api" and path.startswith(("/apps/", "/app/", "/users/"))
+
+
 def missing_cause(edge: Edge, path: str) -> str | None:
     """Why there may be nothing at a path: it is another node's, or one of ours behind a prefix."""
-    if edge.settings.server_role == "api" and path.startswith(("/apps/", "/app/", "/users/")):
-        return "this node takes publishes alone (server_role = 'api'): ask one of the others"
+    if is_elsewhere(edge, path):
+        return ONLY_PUBLISHES
     found = _PREFIXED.match(path)
     if found is None:
         return None
