@@ -208,10 +208,9 @@ class Server:
         health = HealthChecks(services.apps, draining, seconds, grace)
         health.add("apps", services.apps.check)
         health.add("nodes", services.readiness.check, active=lambda: services.bus.networked, public=True, at_once=True)
-        for name, store in (("cache", services.cache_store), ("limits", services.window_store)):
-            if store is not None:
-                # All else goes on without it, so it is no reason to send clients elsewhere.
-                health.add(name, store.check, degrading=True)
+        for name, store in services.stores.items():
+            # All else goes on without it, so it is no reason to send clients elsewhere.
+            health.add(name, store.check, degrading=True)
         messages = services.histories.messages
         health.add_component("history", messages, History.check, degrading=False)
         health.add_component("history_writes", messages, lambda history: history.taking.check())

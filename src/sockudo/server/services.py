@@ -218,7 +218,7 @@ class Services:
 
     async def open(self) -> None:
         """Reads the apps and opens what they need. Raises ``errors.SockudoError``; `close` undoes what was opened."""
-        for store in self.stores:
+        for store in self.stores.values():
             await store.start()
         await self._open_apps()
         await self._read_revocations()
@@ -243,7 +243,7 @@ class Services:
         await self.streams.close()
         await self.counters.close()
         await self._caches.close()
-        for store in self.stores:
+        for store in self.stores.values():
             await store.close()
         await end_tasks(self._reading)
         await self._opener.close()
@@ -255,9 +255,10 @@ class Services:
         await self.apps.stop()
 
     @property
-    def stores(self) -> Sequence[StoreOfNodes]:
-        """Those outside of the nodes, for keys, last events and limits."""
-        return [store for store in (self.cache_store, self.window_store) if store is not None]
+    def stores(self) -> Mapping[str, StoreOfNodes]:
+        """Those outside of the nodes, for keys, last events and limits, by what their checks are called."""
+        found = {"cache": self.cache_store, "limits": self.window_store}
+        return {name: store for name, store in found.items() if store is not None}
 
     async def _open_apps(self) -> None:
         await self.apps.start(self.settings.apps)
