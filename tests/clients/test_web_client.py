@@ -110,7 +110,7 @@ def test_channels_authorized_together(connect: Callable[..., WebClient], site: S
         client.ask(f"{kind}-{unique}-{number}")
     client.ask(f"private-forbidden-{unique}")
     client.wait("client.allChannels().filter(({ state }) => state === 'subscribed').length === 500")
-    assert client.do("client.channel(arg).state", f"private-forbidden-{unique}") == "refused"
+    client.wait("client.channel(arg).state === 'refused'", f"private-forbidden-{unique}")
 
 
 def test_many_channels_are_one_burst(connect: Callable[..., WebClient], site: Site, unique: str) -> None:

@@ -100,6 +100,8 @@ export class Connection extends Emitter {
   constructor(
     private readonly prepare: () => Promise<Prepared>,
     private readonly timing: Timing,
+    /** Gets every frame; what it throws is the frame's fault. */
+    private readonly read: (frame: Frame) => void,
     /** Whether a refusal of the connection may be answered with another try, as with a new token. */
     private readonly mayRetry: (error: SockudoError) => boolean,
   ) {
@@ -195,23 +197,22 @@ export class Connection extends Emitter {
   #receive(payload: unknown): void {
     this.#heardAt = now()
     if (this.#pong !== undefined) this.#answered()
-    let frame: Frame
     try {
-      frame = this.#format.decode(payload)
+      const frame = this.#format.decode(payload)
+      if (frame.event === "sockudo:error" && frame.channel === undefined) {
+        const { code, message } = parsed(frame.data)
+        this.#refusal = new SockudoError(Number(code), String(message))
+      }
+      if (!this.#established && frame.event === "sockudo:connection_established") this.#greeted(parsed(frame.data))
+      this.read(frame)
+      this.emit("message", frame)
     } catch (error) {
       // What cannot be read may have been a message: on the next connection it comes again.
       this.#unreadable += 1
       this.#failures = this.#unreadable + 2
       this.emit("error", { type: "MessageParseError", error, data: payload })
       this.#broken(`The server sent something that is no frame: ${(error as Error).message}`)
-      return
     }
-    if (frame.event === "sockudo:error" && frame.channel === undefined) {
-      const { code = 0, message = "" } = parsed(frame.data) ?? {}
-      this.#refusal = new SockudoError(Number(code), String(message))
-    }
-    if (!this.#established && frame.event === "sockudo:connection_established") this.#greeted(parsed(frame.data))
-    this.emit("message", frame)
   }
 
   #greeted(data: any): void {

@@ -107,9 +107,13 @@ export class Sockudo extends Emitter {
 
     const timing = { ...TIMING }
     for (const name of Object.keys(TIMING) as (keyof Timing)[]) timing[name] = config[name] ?? timing[name]
-    this.connection = new Connection(() => this.#prepare(), timing, (error) => this.#mayRetry(error))
+    this.connection = new Connection(
+      () => this.#prepare(),
+      timing,
+      (frame) => this.#receive(frame),
+      (error) => this.#mayRetry(error),
+    )
     this.connection
-      .bind("message", (frame: Frame) => this.#receive(frame))
       .bind("connected", () => this.#connected())
       .bind("state_change", ({ previous }) => previous === "connected" && this.#lost())
     Sockudo.instances.push(this)

@@ -74,7 +74,7 @@ const bytesOf = (payload: unknown): Uint8Array => {
 
 /** What is absent has no member. */
 const present = (fields: Record<string, unknown>): Frame => {
-  for (const name of Object.keys(fields)) if (fields[name] === null || fields[name] === undefined) delete fields[name]
+  for (const name of Object.keys(fields)) if (fields[name] === undefined || (fields[name] === null && name !== "data")) delete fields[name]
   return checked(fields)
 }
 
@@ -182,7 +182,7 @@ export const msgpack: Format = {
     const values = value(reader)
     if (!Array.isArray(values) || values.length !== FIELDS.length || !reader.atEnd) throw new TypeError("not a frame in MessagePack")
     const fields = Object.fromEntries(FIELDS.map((name, index) => [name, values[index]]))
-    if (fields.data) fields.data = dataOf(fields.data[0], fields.data[1])
+    fields.data = fields.data ? dataOf(fields.data[0], fields.data[1]) : undefined
     if (fields.extras) fields.extras = extrasOf(fields.extras)
     return present(fields)
   },

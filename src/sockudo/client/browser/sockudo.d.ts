@@ -194,6 +194,8 @@ export declare class Connection extends Emitter {
 	#private;
 	private readonly prepare;
 	private readonly timing;
+	/** Gets every frame; what it throws is the frame's fault. */
+	private readonly read;
 	/** Whether a refusal of the connection may be answered with another try, as with a new token. */
 	private readonly mayRetry;
 	state: State;
@@ -201,6 +203,8 @@ export declare class Connection extends Emitter {
 	/** Why the last connection ended or was refused; it stays until there is another reason. */
 	last_error: SockudoError | null;
 	constructor(prepare: () => Promise<Prepared>, timing: Timing, 
+	/** Gets every frame; what it throws is the frame's fault. */
+	read: (frame: Frame) => void, 
 	/** Whether a refusal of the connection may be answered with another try, as with a new token. */
 	mayRetry: (error: SockudoError) => boolean);
 	connect(): void;
