@@ -99,13 +99,14 @@ def joined_claims(services: Services, carrier: Carrier | None) -> JoinedClaims:
     """The databases that this node shares with others; nothing for a server that is alone."""
     settings, members, clock = services.settings, services.membership, services.clock
     wanted: Sequence[JoinedPlace] = ()
+    me: Occupant | None = None
     if carrier is not None:
-        through = f"{carrier.name}{_prefix(settings)}"
-        wanted = joined_places(settings, Occupant.current(clock.time(), members.me.id, through))
+        me = Occupant.current(clock.time(), members.me.id, f"{carrier.name}{_prefix(settings)}")
+        wanted = joined_places(settings, me)
     timeout = settings.adapter.cluster_health.node_timeout_ms / 1000
     return JoinedClaims(
         wanted,
-        Peers(members.hears, lambda: members.unheard() == 0.0, timeout),
+        Peers(members.hears, lambda: members.unheard() == 0.0, timeout, me),
         services.readiness.hold_apart,
         clock.monotonic,
         shared=settings.instance.shared_stores,

@@ -1,7 +1,8 @@
 """Sees that the servers on one database are nodes that hear each other, from the start of a node to its end.
 
 Nodes that share a store and are not joined lose nothing of what is stored, and clients of one do not hear what is
-published at the other.
+published at the other. When what joins them is split, the larger part stays ready, so that new clients and backends
+meet there; no order is at risk, as the store numbers for all. A server with another broker is no part of a split.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ _log = structlog.get_logger("sockudo.server")
 class Peers(NamedTuple):
     """What the claims of a node know of the others: who lives, and whether this node hears them at all.
 
-    ``timeout``: a claim without a live node is a reason not to be ready after so many seconds.
+    ``timeout``: a claim without a live node is a reason not to be ready after so many seconds. ``me`` is this node.
     """
 
     is_alive: Callable[[str], bool]
     is_well: Callable[[], bool]
     timeout: float
+    me: Occupant | None = None
 
 
 class JoinedPlace(Protocol):
@@ -143,15 +145,31 @@ class JoinedClaims:
             except errors.SockudoError as problem:
                 self._tell(place, f"whether other servers use it is not known: {problem.text}")
                 continue
+            living = []
             for one in self._not_joined(held):
                 key = (place.name, one.occupant)
                 first = found[key] = self._strangers.get(key, _Stranger(now, one.beats))
                 # A node that died leaves a claim behind, which nothing renews.
-                if now - first.since >= self._peers.timeout and one.beats > first.beats:
-                    reason = f"{place.name}: {_beside(one)}"
-                    self._tell(place, _beside(one))
+                if one.beats > first.beats:
+                    living.append((one, now - first.since >= self._peers.timeout))
+            apart = [one for one, for_long in living if for_long]
+            if apart and self._is_larger(held, [one for one, _ in living]):
+                self._tell(place, f"{_beside(apart[0])}; the nodes that this one hears are the larger part, and go on")
+            elif apart:
+                reason = f"{place.name}: {_beside(apart[0])}"
+                self._tell(place, _beside(apart[0]))
         self._strangers = found
         self._apart("" if self._shared else reason)
+
+    def _is_larger(self, held: Sequence[Held], strangers: Sequence[Held]) -> bool:
+        """Whether this node is in the larger part of nodes that were joined; of two halves, that with the lowest id."""
+        me = self._peers.me
+        if me is None or any(one.occupant is None or one.occupant.joined_by != me.joined_by for one in strangers):
+            return False
+        missing = self._not_joined(held)
+        ours = [me.node, *(_node_of(one) for one in held if one not in missing)]
+        theirs = [_node_of(one) for one in strangers]
+        return len(ours) > len(theirs) or (len(ours) == len(theirs) and min(ours) < min(theirs))
 
     def _not_joined(self, held: Sequence[Held]) -> list[Held]:
         return [one for one in held if not (_is_node(one) and self._peers.is_alive(_node_of(one)))]

@@ -49,16 +49,18 @@ class Scripted:
 class World:
     """Time that passes by sleeping, the live nodes, and what was said of being apart."""
 
-    def __init__(self, others: Callable[[float], Sequence[Held]], *, shared: bool = False) -> None:
+    def __init__(
+        self, others: Callable[[float], Sequence[Held]], *, shared: bool = False, me: Occupant | None = None
+    ) -> None:
         self.now = 0.0
         self.live: dict[str, float] = {}
         self.well = True
         self.until = 10_000.0
         self.apart: list[str] = []
         self.place = Scripted(self, others)
-        peers = Peers(lambda node: self.live.get(node, inf) <= self.now, lambda: self.well, 10.0)
+        self.peers = Peers(lambda node: self.live.get(node, inf) <= self.now, lambda: self.well, 10.0, me)
         self.claims = JoinedClaims(
-            [self.place], peers, self.apart.append, lambda: self.now, shared=shared, sleep=self._sleep
+            [self.place], self.peers, self.apart.append, lambda: self.now, shared=shared, sleep=self._sleep
         )
 
     async def _sleep(self, seconds: float) -> None:
@@ -168,6 +170,51 @@ async def test_a_stranger_that_renews_its_claim_for_a_timeout_makes_the_node_not
     assert world.apart[-1].startswith("the database: another server (pid 7 on other, ")
     await world.watch(80)
     assert world.apart[-1] == "", "its claim has ended"
+
+
+def split(mine: str, theirs: str, *, me: str, joined_by: str = NODE.joined_by, at: float = 20.0) -> World:
+    """What a node sees of a split at that moment: each letter is the id of a node, and all share one store."""
+
+    def others(now: float) -> Sequence[Held]:
+        here = [replace(NODE, node=node) for node in mine if node != me]
+        there = [replace(NODE, node=node, joined_by=joined_by) for node in theirs]
+        return [held for occupant in (*here, *there) for held in beating(occupant)(now)]
+
+    world = World(others, me=replace(NODE, node=me))
+    world.live = dict.fromkeys(mine, 0.0)
+    is_alive = world.peers.is_alive
+    world.claims._peers = world.peers._replace(
+        is_alive=lambda node: is_alive(node) or (node in theirs and world.now < at)
+    )
+    return world
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "ready"),
+    [
+        ("abc", "de", True),
+        ("de", "abc", False),
+        ("ab", "cd", True),
+        ("cd", "ab", False),
+        ("b", "a", False),
+        ("a", "b", True),
+    ],
+)
+async def test_of_a_split_over_one_store_one_part_stays_ready(mine: str, theirs: str, ready: bool) -> None:
+    for me in mine:
+        world = split(mine, theirs, me=me)
+        with capture_logs() as logs:
+            await world.watch(120)
+        assert (set(world.apart) == {""}) is ready
+        told = {line["reason"] for line in logs}
+        assert any(reason.endswith("are the larger part, and go on") for reason in told) is ready
+        assert all(reason.startswith("another server (pid 7 on other, ") for reason in told)
+
+
+async def test_a_server_of_another_broker_is_no_part_of_a_split() -> None:
+    world = split("abc", "d", me="a", joined_by="redis at db-2")
+    await world.watch(120)
+    assert world.apart[-1] != ""
 
 
 async def test_what_a_dead_node_leaves_behind_is_no_reason() -> None:
