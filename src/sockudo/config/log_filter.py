@@ -6,16 +6,7 @@ import msgspec
 
 __all__ = ["LEVELS", "LogFilter", "parse", "preset"]
 
-LEVELS = {
-    "trace": 5,
-    "debug": 10,
-    "info": 20,
-    "warn": 30,
-    "warning": 30,
-    "error": 40,
-    "critical": 50,
-    "off": 100,
-}
+LEVELS = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "critical": 50, "off": 100}
 
 
 class LogFilter(msgspec.Struct, frozen=True):

@@ -59,11 +59,6 @@ class AppConnection(HttpConnection):
         super().__init__(config, state)
         self._overdue: asyncio.TimerHandle | None = None
 
-    @property
-    def half_sent(self) -> bool:
-        """Whether it is waited for a request, or for the rest of one."""
-        return self._overdue is not None
-
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         self.app_state = {"abort": transport.abort}

@@ -21,14 +21,7 @@ from sockudo.push.spellings import decoded
 from sockudo.push.telemetry import audit
 from sockudo.push.validation import check_id
 
-__all__ = [
-    "RENEWED_AFTER",
-    "CredentialCheck",
-    "CredentialRequest",
-    "Credentials",
-    "credential_from",
-    "credential_view",
-]
+__all__ = ["RENEWED_AFTER", "CredentialCheck", "CredentialRequest", "Credentials", "credential_from", "credential_view"]
 
 RENEWED_AFTER: Final = 3.0
 """Seconds until a change that another process made is seen."""

@@ -143,11 +143,7 @@ def page_request(app_id: str, kind: str, limit: str | None, cursor: str | None) 
 
 
 def as_page(
-    request: PageRequest,
-    rows: Sequence[Row],
-    position: Callable[[Row], str],
-    shown: Callable[[Row], Any],
-    now_ms: int,
+    request: PageRequest, rows: Sequence[Row], position: Callable[[Row], str], shown: Callable[[Row], Any], now_ms: int
 ) -> Page:
     """The page of up to ``request.ask`` rows that were read."""
     kept = rows[: request.limit]

@@ -193,11 +193,7 @@ async def plan_step(
                 filling.add(each)
         if filling.emitted >= most and page.cursor is not None and page.target < len(intent.targets):
             rest = ShardJob(
-                app_id=job.app_id,
-                publish_id=job.publish_id,
-                target=page.target,
-                cursor=page.cursor,
-                step=job.step + 1,
+                app_id=job.app_id, publish_id=job.publish_id, target=page.target, cursor=page.cursor, step=job.step + 1
             )
             break
     filling.flush()

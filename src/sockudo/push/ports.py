@@ -207,11 +207,7 @@ class Publishes(Protocol):
         ...
 
     async def edit_status(
-        self,
-        app_id: str,
-        publish_id: str,
-        edit: Callable[[PublishStatus], PublishStatus | None],
-        now_ms: int,
+        self, app_id: str, publish_id: str, edit: Callable[[PublishStatus], PublishStatus | None], now_ms: int
     ) -> PublishStatus | None:
         """The status after ``edit``, which is atomic; None when there is none.
 

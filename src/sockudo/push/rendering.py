@@ -214,20 +214,13 @@ def _notification(texts: Payload) -> dict[str, Any]:
 
 
 def _fcm(texts: Payload) -> dict[str, Any]:
-    android = {
-        "collapse_key": texts.collapse_key,
-        "notification": {"icon": texts.icon, "sound": texts.sound},
-    }
+    android = {"collapse_key": texts.collapse_key, "notification": {"icon": texts.icon, "sound": texts.sound}}
     return {"message": {"notification": _notification(texts), "data": texts.template_data, "android": android}}
 
 
 def _apns(texts: Payload) -> dict[str, Any]:
     return {
-        "headers": {
-            "apns-push-type": "alert",
-            "apns-priority": "10",
-            "apns-collapse-id": texts.collapse_key,
-        },
+        "headers": {"apns-push-type": "alert", "apns-priority": "10", "apns-collapse-id": texts.collapse_key},
         "aps": {"alert": {"title": texts.title, "body": texts.body}, "sound": texts.sound},
         "data": texts.template_data,
     }
@@ -242,10 +235,7 @@ def _webpush(texts: Payload) -> dict[str, Any]:
 
 
 def _hms(texts: Payload) -> dict[str, Any]:
-    android = {
-        "collapse_key": texts.collapse_key,
-        "notification": {"click_action": {"type": 3}, "sound": texts.sound},
-    }
+    android = {"collapse_key": texts.collapse_key, "notification": {"click_action": {"type": 3}, "sound": texts.sound}}
     return {"message": {"notification": _notification(texts), "data": texts.template_data, "android": android}}
 
 

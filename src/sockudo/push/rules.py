@@ -97,10 +97,7 @@ class Background:
             except SockudoError as problem:
                 self._refused(app_id, request, problem)
                 _log.warning(
-                    "a notification of a rule is not sent",
-                    app_id=app_id,
-                    error=problem.spec.slug,
-                    reason=problem.text,
+                    "a notification of a rule is not sent", app_id=app_id, error=problem.spec.slug, reason=problem.text
                 )
 
     def _drop(self, waiting: Waiting) -> None:

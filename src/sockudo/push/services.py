@@ -69,7 +69,3 @@ class PushServices:
     async def open_directory(self) -> Directory:
         """Devices, subscriptions, credentials and templates. Raises errors.SERVICE_UNAVAILABLE."""
         return (await self.storage.open()).directory
-
-    async def open_publishes(self) -> Push:
-        """What answers questions about publishes, and takes them while `serving`. Raises errors.SERVICE_UNAVAILABLE."""
-        return self.serving() or (await self.storage.open()).reading

@@ -25,10 +25,7 @@ __all__ = ["push_routes", "push_wing"]
 
 def push_routes(edge: Edge, services: PushServices) -> list[Route]:
     """The directory of push, and publishes with the trial of a provider; all signed."""
-    return [
-        *push_directory_routes(edge, services),
-        *push_publish_routes(edge, services),
-    ]
+    return [*push_directory_routes(edge, services), *push_publish_routes(edge, services)]
 
 
 def push_wing(runtime: PushRuntime) -> Wing[Area]:

@@ -322,12 +322,7 @@ class Deliverer:
         return [outcome_of(endpoint, deliveries[0], answer, attempt, self._now_ms())] * len(deliveries)
 
     async def _settle(
-        self,
-        claims: Sequence[Claim],
-        delivery: Delivery,
-        outcomes: Sequence[Outcome],
-        started: int,
-        answer: Answer,
+        self, claims: Sequence[Claim], delivery: Delivery, outcomes: Sequence[Outcome], started: int, answer: Answer
     ) -> None:
         """Has the queue know what became of the claims of a request."""
 

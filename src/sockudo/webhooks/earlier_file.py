@@ -29,11 +29,7 @@ _ATTEMPTS: Final = "SELECT number, at_ms, took_ms, status, problem, snippet FROM
 # An earlier version that opens the file reports it as too new, instead of finding no deliveries in it.
 _TODAY: Final = 2
 _SUBJECT: Final = Subject(
-    errors.SERVICE_UNAVAILABLE,
-    "sockudo.webhooks",
-    "the webhook queue",
-    "the webhook queue's file",
-    "this delivery",
+    errors.SERVICE_UNAVAILABLE, "sockudo.webhooks", "the webhook queue", "the webhook queue's file", "this delivery"
 )
 
 

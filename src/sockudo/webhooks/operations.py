@@ -142,12 +142,7 @@ def _retry(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _counts(counts: Counts) -> dict[str, int]:
-    return {
-        "waiting": counts.waiting,
-        "in_flight": counts.leased,
-        "delivered": counts.delivered,
-        "dead": counts.dead,
-    }
+    return {"waiting": counts.waiting, "in_flight": counts.leased, "delivered": counts.delivered, "dead": counts.dead}
 
 
 def _breaker(counters: EndpointCounters) -> str:

@@ -30,11 +30,7 @@ class HttpSender:
     """Sends by `sockudo.outbound.client.Client`. ``time`` are Unix seconds, for a ``Retry-After`` that is a date."""
 
     def __init__(
-        self,
-        *,
-        allow_private: bool = False,
-        resolver: Resolver | None = None,
-        time: Callable[[], float] = time.time,
+        self, *, allow_private: bool = False, resolver: Resolver | None = None, time: Callable[[], float] = time.time
     ) -> None:
         self._time = time
         self._http = Client(allow_private=allow_private, resolver=resolver)

@@ -122,8 +122,5 @@ def webhook_wing(runtime: WebhookRuntime, queue_driver: str) -> Wing[Area]:
         return () if webhooks is None else webhook_measures(webhooks, queue_driver)
 
     return Wing(
-        routes=lambda edge: webhook_routes(edge, runtime.service),
-        add_checks=add_checks,
-        measures=measures,
-        area=area,
+        routes=lambda edge: webhook_routes(edge, runtime.service), add_checks=add_checks, measures=measures, area=area
     )

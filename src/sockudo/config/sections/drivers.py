@@ -19,12 +19,7 @@ _BROKER_SPELLINGS = (
     ("apache-iggy", "iggy"),
     ("redis_cluster", "redis-cluster"),
 )
-_DATABASE_SPELLINGS = (
-    ("postgres", "pgsql"),
-    ("postgresql", "pgsql"),
-    ("surreal", "surrealdb"),
-    ("scylla", "scylladb"),
-)
+_DATABASE_SPELLINGS = (("postgres", "pgsql"), ("postgresql", "pgsql"), ("surreal", "surrealdb"), ("scylla", "scylladb"))
 
 
 class ClusterHealth(Section, frozen=True):

@@ -7,14 +7,7 @@ from typing import Final
 from sockudo.config.keys import Section, setting
 from sockudo.config.sections.push_providers import PushApns, PushFcm, PushHms, PushWebpush, PushWns
 
-__all__ = [
-    "Push",
-    "PushBackpressure",
-    "PushCircuitBreaker",
-    "PushDefaultQuotas",
-    "PushQuotas",
-    "PushRetry",
-]
+__all__ = ["Push", "PushBackpressure", "PushCircuitBreaker", "PushDefaultQuotas", "PushQuotas", "PushRetry"]
 
 _DATABASE_SPELLINGS: Final = (("postgresql", "postgres"), ("pgsql", "postgres"), ("mariadb", "mysql"))
 _DAY_MS: Final = 86_400_000

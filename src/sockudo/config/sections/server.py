@@ -59,16 +59,7 @@ class Cors(Section, frozen=True):
         reload=True,
     )
     methods: tuple[str, ...] = setting(
-        (
-            "GET",
-            "POST",
-            "PUT",
-            "PATCH",
-            "DELETE",
-            "OPTIONS",
-        ),
-        "Allowed methods",
-        reload=True,
+        ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"), "Allowed methods", reload=True
     )
     allowed_headers: tuple[str, ...] = setting(
         (

@@ -82,12 +82,7 @@ class History(Section, frozen=True):
         "restart empties",
         choices=("sqlite", "memory", "postgres", "mysql"),
         elsewhere=("dynamodb", "surrealdb", "scylladb"),
-        aliases=(
-            ("pgsql", "postgres"),
-            ("postgresql", "postgres"),
-            ("surreal", "surrealdb"),
-            ("scylla", "scylladb"),
-        ),
+        aliases=(("pgsql", "postgres"), ("postgresql", "postgres"), ("surreal", "surrealdb"), ("scylla", "scylladb")),
     )
     retention_window_seconds: int = setting(86_400, "How long a message is kept", unit="s", low=1, reload=True)
     max_page_size: int = setting(100, "Messages in one page of a history", low=1, reload=True)

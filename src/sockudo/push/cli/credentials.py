@@ -49,21 +49,14 @@ _ACCOUNTS: Final = {"hms": "hmsAppId", "wns": "packageSid"}
 
 @app.callback()
 @with_server
-def _root(
-    context: typer.Context,
-    server: ServerOptions,
-) -> None:
+def _root(context: typer.Context, server: ServerOptions) -> None:
     if context.invoked_subcommand is None:
         _list(server.resolve(), as_json=False)
 
 
 @app.command("list", epilog=example("sockudo push credentials list"))
 @with_server
-def list_credentials(
-    *,
-    as_json: JsonLines = False,
-    server: ServerOptions,
-) -> None:
+def list_credentials(*, as_json: JsonLines = False, server: ServerOptions) -> None:
     """List which credentials are stored; what is in them is never shown."""
     _list(server.resolve(), as_json=as_json)
 

@@ -45,10 +45,7 @@ _Client = Annotated[str | None, typer.Option("--client", metavar="ID", help="Onl
 
 @app.callback()
 @with_server
-def _root(
-    context: typer.Context,
-    server: ServerOptions,
-) -> None:
+def _root(context: typer.Context, server: ServerOptions) -> None:
     if context.invoked_subcommand is None:
         _list(server.resolve(), None, 50, as_json=False)
 

@@ -26,11 +26,7 @@ _TOKEN_FIELDS: Final = {
     "hms": ("hms", "registrationToken"),
     "wns": ("wns", "channelUri"),
 }
-_SAID: Final = {
-    "accepted": "took it",
-    "rejected": "refused it",
-    "retryable": "did not take it now",
-}
+_SAID: Final = {"accepted": "took it", "rejected": "refused it", "retryable": "did not take it now"}
 
 
 @with_server

@@ -40,8 +40,7 @@ def _text(data: bytes) -> str:
 def vapid(
     *,
     contact: Annotated[
-        str,
-        typer.Option(metavar="ADDRESS", help="Where push services can write to you: mailto:… or https://…"),
+        str, typer.Option(metavar="ADDRESS", help="Where push services can write to you: mailto:… or https://…")
     ] = "mailto:you@example.com",
     as_json: Annotated[bool, typer.Option("--json", help="Print the pair as JSON.")] = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -62,18 +63,12 @@ def acting_routes(area: PushArea) -> list[Route]:
         await (await desk.directory(area)).devices.delete(_ADMIN, app_id, device_id)
         return redirect(request, list_url("devices", app_id=app_id), f"Device {device_id} is removed.")
 
-    async def store(request: Request) -> Response:
-        return await _store(area, request)
-
-    async def test(request: Request) -> Response:
-        return await _test(area, request)
-
     return [
         Route(f"{AREA}/{{app_id}}/publishes/{{publish_id}}/cancel", stop, methods=["POST"]),
         Route(f"{AREA}/dead-letters/replay", again, methods=["POST"]),
         Route(f"{AREA}/devices/remove", remove, methods=["POST"]),
-        Route(f"{AREA}/credentials/store", store, methods=["POST"]),
-        Route(f"{AREA}/test", test, methods=["POST"]),
+        Route(f"{AREA}/credentials/store", partial(_store, area), methods=["POST"]),
+        Route(f"{AREA}/test", partial(_test, area), methods=["POST"]),
     ]
 
 

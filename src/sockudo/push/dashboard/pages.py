@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -84,12 +85,6 @@ PROVIDERS = [(ROUTE_NAMES[name], ROUTE_NAMES[name]) for name in TRIED]
 def page_routes(area: PushArea) -> list[Route]:
     """Lists, one publish, and the pages with forms."""
 
-    async def publishes(request: Request) -> Response:
-        return await _publishes(area, request)
-
-    async def publish(request: Request) -> Response:
-        return await _publish(area, request)
-
     async def devices(request: Request) -> Response:
         app_id = await desk.chosen_app(area, request)
         found = desk.NOTHING if app_id is None else await desk.devices(area, request, app_id)
@@ -110,17 +105,14 @@ def page_routes(area: PushArea) -> list[Route]:
     async def trial(request: Request) -> Response:
         return trial_page(area, request, await desk.chosen_app(area, request))
 
-    async def why(request: Request) -> Response:
-        return await _why(area, request)
-
     return [
-        Route(AREA, publishes, methods=["GET"]),
+        Route(AREA, partial(_publishes, area), methods=["GET"]),
         Route(f"{AREA}/devices", devices, methods=["GET"]),
         Route(f"{AREA}/dead-letters", dead_letters, methods=["GET"]),
         Route(f"{AREA}/credentials", credentials, methods=["GET"]),
         Route(f"{AREA}/test", trial, methods=["GET"]),
-        Route(f"{AREA}/why", why, methods=["GET"]),
-        Route(f"{AREA}/{{app_id}}/publishes/{{publish_id}}", publish, methods=["GET"]),
+        Route(f"{AREA}/why", partial(_why, area), methods=["GET"]),
+        Route(f"{AREA}/{{app_id}}/publishes/{{publish_id}}", partial(_publish, area), methods=["GET"]),
     ]
 
 
@@ -207,15 +199,7 @@ async def credentials_page(
     key = settings.dev or settings.push.credential_encryption_key is not None
     status = 200 if error is None else error.spec.status or 400
     return shown_page(
-        area,
-        request,
-        "credentials",
-        app_id,
-        status=status,
-        readiness=shown,
-        encrypts=key,
-        error=error,
-        failed=provider,
+        area, request, "credentials", app_id, status=status, readiness=shown, encrypts=key, error=error, failed=provider
     )
 
 

@@ -237,10 +237,7 @@ def _untold(
 
 
 def _of_devices(
-    who: str,
-    devices: Sequence[Device],
-    channels: Mapping[str, list[str]],
-    ready: Mapping[Provider, Readiness],
+    who: str, devices: Sequence[Device], channels: Mapping[str, list[str]], ready: Mapping[Provider, Readiness]
 ) -> Iterator[Finding]:
     if not devices:
         yield Finding("bad", f"No device has the id {who}, and no client of that id has one.", errors.DEVICE_NOT_FOUND)

@@ -27,13 +27,7 @@ from sockudo.push.recipients import Provider
 from sockudo.push.records import TERMINAL, DeadLetter, PublishStatus
 from sockudo.push.telemetry import PushCounters, meta_event
 
-__all__ = [
-    "KEYS_KEPT_MS",
-    "LEASE_MS",
-    "Worker",
-    "Works",
-    "dead_letter_id",
-]
+__all__ = ["KEYS_KEPT_MS", "LEASE_MS", "Worker", "Works", "dead_letter_id"]
 
 _DAY_MS: Final = 86_400_000
 

@@ -22,9 +22,8 @@ from sockudo.push.providers.accounts import (
     text_of,
 )
 from sockudo.push.providers.answers import accepted, json_of, refused
-from sockudo.push.providers.base import HttpProvider, Shapes, Surroundings, apns_collapse_id, encode
+from sockudo.push.providers.base import HttpProvider, Outgoing, Shapes, Surroundings, apns_collapse_id, encode
 from sockudo.push.providers.keys import Signer, check_not_over, ec_signer, end_of, p12_identity, pem_identity
-from sockudo.push.recipients import Recipient
 
 __all__ = ["ApnsProvider", "apns_meaning"]
 
@@ -83,33 +82,26 @@ class ApnsProvider(HttpProvider[PushApns, ApnsAccount]):
                 return Readiness(ready=False, missing=f"{found.source}: {error}")
         return found
 
-    async def _send(
-        self,
-        account: ApnsAccount,
-        payload: Mapping[str, Any],
-        recipient: Recipient,
-        expires_at_ms: int | None,
-        deadline: float,
-    ) -> Sent:
-        shape = self._shapes.of(payload)
-        url = self._base + quote(recipient.token, safe="")
+    async def _send(self, account: ApnsAccount, outgoing: Outgoing) -> Sent:
+        shape = self._shapes.of(outgoing.payload)
+        url = self._base + quote(outgoing.recipient.token, safe="")
         headers = [("apns-topic", account.topic), *shape.headers]
-        if expires_at_ms is not None and not shape.has_expiration:
-            headers.append(("apns-expiration", str(max(1, expires_at_ms // 1000))))
+        if outgoing.expires_at_ms is not None and not shape.has_expiration:
+            headers.append(("apns-expiration", str(max(1, outgoing.expires_at_ms // 1000))))
         http = self._around.http
 
         async def request(token: str | None) -> Reply:
             proof = [] if token is None else [("authorization", f"bearer {token}")]
             return await http.post(
-                url, [*proof, *headers], shape.body, deadline=deadline, http2=True, identity=account.identity
+                url, [*proof, *headers], shape.body, deadline=outgoing.deadline, http2=True, identity=account.identity
             )
 
         def meaning(reply: Reply) -> Sent:
-            return apns_meaning(reply, recipient.token, self._around.time(), account.topic)
+            return apns_meaning(reply, outgoing.recipient.token, self._around.time(), account.topic)
 
         if account.tokens is None:
             return meaning(await request(None))
-        return await self._with_token(account.tokens, deadline, request, meaning, _has_expired)
+        return await self._with_token(account.tokens, outgoing.deadline, request, meaning, _has_expired)
 
     def _account(self, material: Material, theirs: bool) -> ApnsAccount:
         fields = material.fields

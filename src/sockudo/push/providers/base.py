@@ -30,6 +30,7 @@ from sockudo.push.recipients import Provider, Recipient
 __all__ = [
     "JSON_HEADERS",
     "HttpProvider",
+    "Outgoing",
     "Shape",
     "Shapes",
     "Surroundings",
@@ -58,6 +59,15 @@ class Surroundings(NamedTuple):
     http: HttpExchange
     time: Callable[[], float]
     monotonic: Callable[[], float]
+
+
+class Outgoing(NamedTuple):
+    """One notification on its way to one recipient. ``deadline`` is in seconds of the event loop's clock."""
+
+    payload: Mapping[str, Any]
+    recipient: Recipient
+    expires_at_ms: int | None
+    deadline: float
 
 
 class TokenAccount:
@@ -101,7 +111,7 @@ class HttpProvider(Generic[_Settings, _Some]):
             if account is None:
                 async with asyncio.timeout_at(deadline):
                     account = await self._accounts.find(app_id)
-            return await self._send(account, payload, recipient, expires_at_ms, deadline)
+            return await self._send(account, Outgoing(payload, recipient, expires_at_ms, deadline))
         except FailedError as error:
             return error.sent
         except ExchangeError as error:
@@ -123,14 +133,7 @@ class HttpProvider(Generic[_Settings, _Some]):
         """What the process is configured with. Raises AccountError."""
         raise NotImplementedError
 
-    async def _send(
-        self,
-        account: _Some,
-        payload: Mapping[str, Any],
-        recipient: Recipient,
-        expires_at_ms: int | None,
-        deadline: float,
-    ) -> Sent:
+    async def _send(self, account: _Some, outgoing: Outgoing) -> Sent:
         raise NotImplementedError
 
     async def _with_token(
@@ -219,12 +222,7 @@ class Shape(NamedTuple):
     after: bytes
 
 
-def message_shape(
-    payload: Mapping[str, Any],
-    convert: Callable[[Any], Any],
-    opening: bytes,
-    closing: bytes,
-) -> Shape:
+def message_shape(payload: Mapping[str, Any], convert: Callable[[Any], Any], opening: bytes, closing: bytes) -> Shape:
     """``message`` with ``token`` as its last member; all other members of the payload come before it.
 
     ``data`` of the message goes through ``convert``; ``opening`` and ``closing`` stand around the token's text.

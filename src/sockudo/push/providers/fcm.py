@@ -27,6 +27,7 @@ from sockudo.push.providers.answers import accepted, json_of, refused
 from sockudo.push.providers.base import (
     JSON_HEADERS,
     HttpProvider,
+    Outgoing,
     Shapes,
     Surroundings,
     TokenAccount,
@@ -34,7 +35,6 @@ from sockudo.push.providers.base import (
     message_shape,
 )
 from sockudo.push.providers.keys import Signer, rsa_signer
-from sockudo.push.recipients import Recipient
 
 __all__ = ["FcmProvider", "ServiceAccount", "account_signer", "fcm_meaning", "service_account"]
 
@@ -73,21 +73,14 @@ class FcmProvider(HttpProvider[PushFcm, TokenAccount]):
         super().__init__(settings, materials, around, SharedCredential.of(settings.app_id, settings.credential_id))
         self._shapes = Shapes(lambda payload: message_shape(payload, _with_texts, b"", b"}}"))
 
-    async def _send(
-        self,
-        account: TokenAccount,
-        payload: Mapping[str, Any],
-        recipient: Recipient,
-        expires_at_ms: int | None,
-        deadline: float,
-    ) -> Sent:
-        shape = self._shapes.of(payload)
-        body = shape.before + encode(recipient.token) + shape.after
+    async def _send(self, account: TokenAccount, outgoing: Outgoing) -> Sent:
+        shape = self._shapes.of(outgoing.payload)
+        body = shape.before + encode(outgoing.recipient.token) + shape.after
 
         def meaning(reply: Reply) -> Sent:
-            return fcm_meaning(reply, recipient.token, self._around.time(), account.project)
+            return fcm_meaning(reply, outgoing.recipient.token, self._around.time(), account.project)
 
-        return await self._with_bearer(account, account.url, deadline, JSON_HEADERS, body, meaning)
+        return await self._with_bearer(account, account.url, outgoing.deadline, JSON_HEADERS, body, meaning)
 
     def _account(self, material: Material, theirs: bool) -> TokenAccount:
         fields, ours = material.fields, given(self._settings.project_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -14,13 +13,13 @@ from sockudo.push.providers.answers import accepted, failed, is_unread, json_of,
 from sockudo.push.providers.base import (
     JSON_HEADERS,
     HttpProvider,
+    Outgoing,
     Shapes,
     Surroundings,
     TokenAccount,
     encode,
     message_shape,
 )
-from sockudo.push.recipients import Recipient
 
 __all__ = ["HmsProvider", "hms_meaning"]
 
@@ -40,21 +39,14 @@ class HmsProvider(HttpProvider[PushHms, TokenAccount]):
         super().__init__(settings, materials, around)
         self._shapes = Shapes(lambda payload: message_shape(payload, _as_text, b"[", b"]}}"))
 
-    async def _send(
-        self,
-        account: TokenAccount,
-        payload: Mapping[str, Any],
-        recipient: Recipient,
-        expires_at_ms: int | None,
-        deadline: float,
-    ) -> Sent:
-        shape = self._shapes.of(payload)
-        body = shape.before + encode(recipient.token) + shape.after
+    async def _send(self, account: TokenAccount, outgoing: Outgoing) -> Sent:
+        shape = self._shapes.of(outgoing.payload)
+        body = shape.before + encode(outgoing.recipient.token) + shape.after
 
         def meaning(reply: Reply) -> Sent:
-            return hms_meaning(reply, recipient.token, self._around.time())
+            return hms_meaning(reply, outgoing.recipient.token, self._around.time())
 
-        return await self._with_bearer(account, account.url, deadline, JSON_HEADERS, body, meaning)
+        return await self._with_bearer(account, account.url, outgoing.deadline, JSON_HEADERS, body, meaning)
 
     def _account(self, material: Material, theirs: bool) -> TokenAccount:
         fields = material.fields

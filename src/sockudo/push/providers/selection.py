@@ -49,11 +49,7 @@ def _kind(error: SockudoError) -> str:
 
 
 def push_providers(
-    settings: Push,
-    rules: EndpointRules,
-    materials: Materials,
-    publish: PublishOnChannel,
-    around: Surroundings,
+    settings: Push, rules: EndpointRules, materials: Materials, publish: PublishOnChannel, around: Surroundings
 ) -> Mapping[Provider, PushProvider]:
     """Those that are enabled, and ``realtime``. Closing them leaves ``around.http`` open.
 

@@ -21,9 +21,9 @@ from sockudo.push.delivery import Material, Materials, Sent
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.providers.accounts import AccountError, Own, given
 from sockudo.push.providers.answers import accepted, failed, json_of, kind_of, refused
-from sockudo.push.providers.base import HttpProvider, Shapes, Surroundings, encode, webpush_topic
+from sockudo.push.providers.base import HttpProvider, Outgoing, Shapes, Surroundings, encode, webpush_topic
 from sockudo.push.providers.keys import Signer, vapid_signer
-from sockudo.push.recipients import Recipient, WebRecipient
+from sockudo.push.recipients import WebRecipient
 
 __all__ = ["MOST_BYTES", "KeysError", "WebPushProvider", "encrypted", "webpush_meaning"]
 
@@ -129,21 +129,14 @@ class WebPushProvider(HttpProvider[PushWebpush, VapidAccount]):
         self._rules = rules
         self._shapes = Shapes(_shape)
 
-    async def _send(
-        self,
-        account: VapidAccount,
-        payload: Mapping[str, Any],
-        recipient: Recipient,
-        expires_at_ms: int | None,
-        deadline: float,
-    ) -> Sent:
-        if not isinstance(recipient, WebRecipient):
+    async def _send(self, account: VapidAccount, outgoing: Outgoing) -> Sent:
+        if not isinstance(outgoing.recipient, WebRecipient):
             return failed("invalid_token", "the recipient is no browser's subscription")
-        shape = self._shapes.of(payload)
+        shape = self._shapes.of(outgoing.payload)
         try:
-            self._rules.check(recipient.endpoint)
-            audience = shape.audience or origin_of(recipient.endpoint)
-            body = encrypted(shape.plaintext, recipient.p256dh, recipient.auth)
+            self._rules.check(outgoing.recipient.endpoint)
+            audience = shape.audience or origin_of(outgoing.recipient.endpoint)
+            body = encrypted(shape.plaintext, outgoing.recipient.p256dh, outgoing.recipient.auth)
         except SockudoError:
             return failed("invalid_token", "its address may not be called")
         except KeysError:
@@ -153,12 +146,12 @@ class WebPushProvider(HttpProvider[PushWebpush, VapidAccount]):
         headers = [
             ("content-encoding", "aes128gcm"),
             ("content-type", "application/octet-stream"),
-            ("ttl", str(self._ttl(shape.ttl, expires_at_ms))),
+            ("ttl", str(self._ttl(shape.ttl, outgoing.expires_at_ms))),
             *shape.headers,
             ("authorization", account.authorization(audience)),
         ]
-        reply = await self._around.http.post(recipient.endpoint, headers, body, deadline=deadline)
-        return webpush_meaning(reply, recipient.endpoint, self._around.time())
+        reply = await self._around.http.post(outgoing.recipient.endpoint, headers, body, deadline=outgoing.deadline)
+        return webpush_meaning(reply, outgoing.recipient.endpoint, self._around.time())
 
     def _ttl(self, seconds: int, expires_at_ms: int | None) -> int:
         """No longer than the notification is worth something."""

@@ -16,8 +16,7 @@ from sockudo.push.delivery import Material, Materials, Sent
 from sockudo.push.endpoints import EndpointRules
 from sockudo.push.providers.accounts import AccountError, Own, StaticToken, given
 from sockudo.push.providers.answers import accepted, failed, kind_of, refused
-from sockudo.push.providers.base import HttpProvider, Shapes, Surroundings, TokenAccount, encode
-from sockudo.push.recipients import Recipient
+from sockudo.push.providers.base import HttpProvider, Outgoing, Shapes, Surroundings, TokenAccount, encode
 
 __all__ = ["WnsProvider", "tile_xml", "toast_xml", "wns_meaning"]
 
@@ -102,29 +101,22 @@ class WnsProvider(HttpProvider[PushWns, TokenAccount]):
         self._rules = rules
         self._shapes = Shapes(_shape)
 
-    async def _send(
-        self,
-        account: TokenAccount,
-        payload: Mapping[str, Any],
-        recipient: Recipient,
-        expires_at_ms: int | None,
-        deadline: float,
-    ) -> Sent:
-        url = recipient.token
+    async def _send(self, account: TokenAccount, outgoing: Outgoing) -> Sent:
+        url = outgoing.recipient.token
         try:
             self._rules.check(url)
         except SockudoError:
             return failed("invalid_token", "its address may not be called")
-        shape = self._shapes.of(payload)
+        shape = self._shapes.of(outgoing.payload)
         headers = [("content-type", shape.content_type), ("x-wns-type", f"wns/{shape.kind}")]
-        if expires_at_ms is not None:
-            left = int(expires_at_ms / 1000 - self._around.time())
+        if outgoing.expires_at_ms is not None:
+            left = int(outgoing.expires_at_ms / 1000 - self._around.time())
             headers.append(("x-wns-ttl", str(max(1, left))))
 
         def meaning(reply: Reply) -> Sent:
             return wns_meaning(reply, url, self._around.time())
 
-        return await self._with_bearer(account, url, deadline, headers, shape.body, meaning)
+        return await self._with_bearer(account, url, outgoing.deadline, headers, shape.body, meaning)
 
     def _account(self, material: Material, theirs: bool) -> TokenAccount:
         fields = material.fields

@@ -284,10 +284,7 @@ def job_row(job: ScheduledJob) -> Values:
 
 def job_of(row: Row[Any]) -> ScheduledJob:
     return ScheduledJob(
-        app_id=row.app_id,
-        publish_id=row.publish_id,
-        due_at_ms=row.due_at_ms,
-        intent=_INTENT.value(row.payload_json),
+        app_id=row.app_id, publish_id=row.publish_id, due_at_ms=row.due_at_ms, intent=_INTENT.value(row.payload_json)
     )
 
 

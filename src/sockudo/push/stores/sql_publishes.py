@@ -11,24 +11,8 @@ from sqlalchemy import Connection, Row, delete, func, select
 from sockudo.push.lifecycle import Step
 from sockudo.push.paging import time_after
 from sockudo.push.recipients import Provider
-from sockudo.push.records import (
-    DeadLetter,
-    DeliveryEvent,
-    PublishIntent,
-    PublishStatus,
-    ScheduledJob,
-    Shard,
-    State,
-)
-from sockudo.push.stores.changes import (
-    Accept,
-    Edit,
-    Steps,
-    Swap,
-    live_owner,
-    owners_of,
-    statuses_of,
-)
+from sockudo.push.records import DeadLetter, DeliveryEvent, PublishIntent, PublishStatus, ScheduledJob, Shard, State
+from sockudo.push.stores.changes import Accept, Edit, Steps, Swap, live_owner, owners_of, statuses_of
 from sockudo.push.stores.rows import (
     event_of,
     event_row,

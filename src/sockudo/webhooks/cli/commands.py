@@ -28,8 +28,7 @@ _EXIT_CODES: Final = (
 _IDS_AT_ONCE: Final = 100
 
 app = command_group(
-    "See what the app's webhooks were sent and what they answered, and send dead letters again.",
-    _EXIT_CODES,
+    "See what the app's webhooks were sent and what they answered, and send dead letters again.", _EXIT_CODES
 )
 _example = examples_with(_EXIT_CODES)
 
@@ -41,11 +40,7 @@ Endpoint = Annotated[
 
 @app.command("list", epilog=_example("sockudo webhooks list"))
 @with_server
-def list_endpoints(
-    *,
-    as_json: Json = False,
-    server: ServerOptions,
-) -> None:
+def list_endpoints(*, as_json: Json = False, server: ServerOptions) -> None:
     """List the app's endpoints: what waits, what is dead, and what each answered last."""
 
     async def run(api: ApiClient) -> None:
