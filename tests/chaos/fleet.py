@@ -31,6 +31,7 @@ __all__ = [
     "BROKERS",
     "BUFFERED",
     "DURABLE",
+    "LEASE",
     "PLAIN",
     "QUICK",
     "Fleet",
@@ -41,6 +42,7 @@ __all__ = [
     "fleet_of",
     "nodes_of",
     "seeded",
+    "show",
     "signing",
     "stored_in",
 ]
@@ -71,6 +73,9 @@ class Lease(NamedTuple):
 QUICK: Final = Lease()
 """Shorter than in production, where a node beats every two seconds."""
 
+LEASE: Final = Lease(2.0, 10.0) if "SOCKUDO_LONG" in os.environ else QUICK
+"""That of production in the long form."""
+
 
 def seeded() -> random.Random:
     """Random numbers from a seed that a failing test shows; ``SOCKUDO_SEED`` gives it again."""
@@ -82,6 +87,11 @@ def seeded() -> random.Random:
 def signing(app: App) -> Credentials:
     """What this package's own clients know of an app."""
     return Credentials(app.id, app.key, app.secret)
+
+
+def show(figures: str) -> None:
+    """Tells what was measured to who runs the long form."""
+    print(f"\nfigures: {figures}")
 
 
 def client_of(url: str, app: App) -> ApiClient:
@@ -312,7 +322,7 @@ class Workers(Fleet):
 
 
 @asynccontextmanager
-async def fleet_of(kind: str, rng: random.Random, *, lease: Lease = QUICK, links: bool = False) -> AsyncIterator[Fleet]:
+async def fleet_of(kind: str, rng: random.Random, *, lease: Lease = LEASE, links: bool = False) -> AsyncIterator[Fleet]:
     """Three processes joined by a broker of this kind, or as ``workers``."""
     if kind == "workers":
         with WebhookEndpoint() as hooks:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chaos.fleet import BUFFERED, DURABLE, PLAIN, QUICK, Lease, Nodes, client_of, nodes_of, seeded, stored_in
+from chaos.fleet import BUFFERED, DURABLE, LEASE, PLAIN, Nodes, client_of, nodes_of, seeded, show, stored_in
 from chaos.traffic import ROOM, TIDES, Traffic
 from sockudo.storage.redis_slots import slot_of
 from support.databases import postgres_server
@@ -21,8 +20,6 @@ from support.waiting import wait_until
 
 HEALED_WITHIN = 10.0
 """Seconds from the moment at which the broker is right again."""
-
-LEASE = Lease(2.0, 10.0) if "SOCKUDO_LONG" in os.environ else QUICK
 
 Incident = tuple[dict[str, Any], Callable[[], None]]
 """How nodes are joined, and what happens to that; it returns when the broker is right again."""
@@ -87,7 +84,7 @@ async def test_nodes_are_one_again(
             await asyncio.wait_for(hear_each_other(fleet, traffic), HEALED_WITHIN)
             await fleet.is_whole(HEALED_WITHIN)
             took = asyncio.get_running_loop().time() - began
-            print(f"one again after {took:.2f} s")
+            show(f"{incident.__name__}: one again after {took:.2f} s")
             assert took < HEALED_WITHIN
             await traffic.is_true()
             await traffic.goes_on(10)

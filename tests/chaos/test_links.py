@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chaos.fleet import BROKERS, PLAIN, Nodes, client_of, fleet_of, seeded, signing
+from chaos.fleet import BROKERS, LEASE, PLAIN, Nodes, client_of, fleet_of, seeded, show, signing
 from chaos.traffic import TIDES, Traffic, in_order
 from sockudo.testing import FaultProxy, RecordingClient
 from support.balancer import up
@@ -30,7 +30,7 @@ def cut(link: FaultProxy) -> None:
 
 
 def delay(link: FaultProxy) -> None:
-    link.delay(1.2)
+    link.delay(2.4 * LEASE.beat)
 
 
 def hear_nothing(link: FaultProxy) -> None:
@@ -60,7 +60,7 @@ class Local:
         await self.client.expect("local", data={"number": self.count}, timeout=2)
 
 
-@pytest.mark.timeout(120 + 8 * OUTAGE)
+@pytest.mark.timeout(240 + 8 * OUTAGE)
 @pytest.mark.parametrize("kind", BROKERS)
 async def test_a_node_that_is_cut_off_serves_its_clients_and_catches_up(kind: str) -> None:
     rng = seeded()
@@ -68,7 +68,7 @@ async def test_a_node_that_is_cut_off_serves_its_clients_and_catches_up(kind: st
         assert isinstance(fleet, Nodes)
         for fault in rng.sample(FAULTS, ROUNDS):
             await traffic.goes_on(10)
-            print(fault.__name__, await outage(fleet, traffic, fault))
+            show(f"{fault.__name__}: {await outage(fleet, traffic, fault)}")
         await traffic.end()
         await traffic.check_durable()
         traffic.check_buffered(whole=False)

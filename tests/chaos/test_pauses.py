@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from chaos.fleet import BROKERS, BUFFERED, DURABLE, PLAIN, Nodes, Workers, fleet_of, seeded
+from chaos.fleet import BROKERS, BUFFERED, DURABLE, PLAIN, Nodes, Workers, fleet_of, seeded, show
 from chaos.traffic import Traffic
 from support.waiting import until
 
@@ -46,7 +46,7 @@ async def test_a_paused_node_is_held_dead_and_rejoins_without_those_who_left(kin
         await fleet.is_whole()
         ready = now() - woken
         await traffic.is_true()
-        print(f"left after {left:.2f} s, ready again after {ready:.2f} s, true after {now() - woken:.2f} s")
+        show(f"left after {left:.2f} s, ready again after {ready:.2f} s, true after {now() - woken:.2f} s")
         assert [watcher.removed[name] for name in ("staying", "leaving")] == [1, 1]
         came_back = watcher.added - came
         assert (came_back["staying"], came_back["leaving"]) == (1, 0)

@@ -79,7 +79,7 @@ class Publisher:
 
 
 class Member:
-    """A user on V1 who comes back whenever the connection ends, unless ``stays_away``.
+    """A user on V1 who comes back whenever the connection ends, unless ``stays_away``; ``gives_up``: stays away then.
 
     It is in the room with all others, hears the plain channel, and has a channel of its own. ``users`` is the list of
     the room as a client keeps it, empty while it is away; ``added`` and ``removed`` count what it heard of each user.
@@ -96,6 +96,7 @@ class Member:
         self.removed: Counter[str] = Counter()
         self.broken: list[str] = []
         self.stays_away = False
+        self.gives_up = False
         self.closes: list[tuple[float, int | None]] = []
         self._socket: Socket | None = None
         self._awaited: set[str] = set()
@@ -113,6 +114,7 @@ class Member:
                 except ClientError:
                     pass
                 finally:
+                    self.stays_away |= self.gives_up and self._socket is not None
                     self._socket = None
                     self.users = set()
             await asyncio.sleep(0.05)

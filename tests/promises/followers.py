@@ -55,11 +55,15 @@ class Follower:
         OSError: the connection ended before, or nothing came of it.
         """
         assert self._task is not None
-        stands = asyncio.gather(self.subscribed.wait(), self.settled.wait())
+        stands = asyncio.ensure_future(self._stands())
         await asyncio.wait({stands, self._task}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
         if not stands.done():
             stands.cancel()
             raise ConnectionAbortedError("the connection ended before the subscription stood")
+
+    async def _stands(self) -> None:
+        await self.subscribed.wait()
+        await self.settled.wait()
 
     def cut(self) -> None:
         """The connection breaks; what is under way is lost."""
