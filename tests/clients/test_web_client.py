@@ -46,7 +46,7 @@ def test_public_channel(connect: Callable[..., WebClient], server: ServerProcess
     metadata = client.do("client.heard.find(([at, event]) => event === 'said')[3]")
     assert metadata["serial"] == 1
     assert metadata["channel"] == unique
-    assert set(metadata) == {"channel", "message_id", "stream_id", "serial"}
+    assert set(metadata) == {"event", "channel", "data", "message_id", "stream_id", "serial"}
 
 
 def test_private_and_presence_channels(connect: Callable[..., WebClient], site: Site, unique: str) -> None:
@@ -181,7 +181,7 @@ def test_publish_is_acknowledged(connect: Callable[..., WebClient], unique: str)
     code, message = client.do(publish, unique)
     assert code == 4301
     assert message.startswith("Client event error: ")
-    assert client.heard(f"private-{unique}") == [1]
+    assert client.waits_for(f"private-{unique}", "client-said") == 1
 
 
 def test_echo_off(connect: Callable[..., WebClient], unique: str) -> None:
@@ -191,6 +191,7 @@ def test_echo_off(connect: Callable[..., WebClient], unique: str) -> None:
     client.do("client.channel(arg).publish('client-said', 1)", channel)
     other.do("client.channel(arg).publish('client-said', 2)", channel)
     client.waits_for(channel, "client-said")
+    other.waits_for(channel, "client-said", 2)
     assert client.heard(channel) == [2]
     assert other.heard(channel) == [1, 2]
 

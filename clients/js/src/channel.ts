@@ -1,4 +1,4 @@
-import { Emitter, type Metadata } from "./emitter.js"
+import { Emitter } from "./emitter.js"
 import { SockudoError } from "./errors.js"
 import { type Frame, parsed } from "./frames.js"
 import { History, type HistoryOptions } from "./history.js"
@@ -149,18 +149,18 @@ export class Channel extends Emitter {
       if (this.#waitsForKey.length < REKEY_QUEUE) this.#waitsForKey.push(frame)
       return
     }
-    const { event, data: raw, ...metadata } = frame
-    if (event.startsWith("sockudo")) this.#system(event.slice(event.indexOf(":") + 1), parsed(raw), metadata)
-    else if (this.isEncrypted && !event.startsWith("client-")) this.#decrypted(frame, metadata)
-    else this.#message(event, parsed(raw), metadata)
+    const { event, data } = frame
+    if (event.startsWith("sockudo")) this.#system(event.slice(event.indexOf(":") + 1), parsed(data), frame)
+    else if (this.isEncrypted && !event.startsWith("client-")) this.#decrypted(frame)
+    else this.#message(event, parsed(data), frame)
   }
 
-  #message(event: string, data: unknown, metadata: Metadata): void {
-    this.emit(event, data, metadata)
-    this.pusher.emit(event, data, metadata)
+  #message(event: string, data: unknown, frame: Frame): void {
+    this.emit(event, data, frame)
+    this.pusher.emit(event, data, frame)
   }
 
-  #system(event: string, data: any, metadata: Metadata): void {
+  #system(event: string, data: any, frame: Frame): void {
     if (event === "subscription_succeeded") {
       this.attach_serial = data?.attach_serial
       this.state = "subscribed"
@@ -177,7 +177,7 @@ export class Channel extends Emitter {
       else if (event === "presence_update") data = this.members.update(data)
       if (data === null) return
     }
-    this.#message(`pusher:${event}`, data, metadata)
+    this.#message(`pusher:${event}`, data, frame)
   }
 
   /** @internal */
@@ -185,7 +185,8 @@ export class Channel extends Emitter {
     this.state = "refused"
     this.last_error = error
     const { code: status, message } = error
-    this.#message("pusher:subscription_error", { type: "AuthError", error: message, status, reason: error }, { channel: this.name })
+    const data = { type: "AuthError", error: message, status, reason: error }
+    this.#message("pusher:subscription_error", data, { event: "pusher:subscription_error", channel: this.name })
   }
 
   /** @internal The connection is gone, and the subscription with it. */
@@ -193,10 +194,10 @@ export class Channel extends Emitter {
     if (this.state === "subscribed") this.state = "pending"
   }
 
-  #decrypted(frame: Frame, metadata: Metadata): void {
+  #decrypted(frame: Frame): void {
     const text = this.pusher.decrypt(frame.data, this.#key)
     if (text !== null) {
-      this.#message(frame.event, parsed(text), metadata)
+      this.#message(frame.event, parsed(text), frame)
       return
     }
     // The secret has changed: what comes meanwhile waits for the new one.
@@ -206,7 +207,7 @@ export class Channel extends Emitter {
       this.#waitsForKey = null
       const again = this.pusher.decrypt(frame.data, this.#key)
       if (again === null) this.pusher.connection.emit("error", new SockudoError(0, `A message of ${this.name} could not be decrypted`, this.name))
-      else this.#message(frame.event, parsed(again), metadata)
+      else this.#message(frame.event, parsed(again), frame)
       for (const each of waiting) this.handle(each)
     }
     const { socket_id = "" } = this.pusher.connection

@@ -1,7 +1,7 @@
 import type { Frame } from "./frames.js"
 
-/** What a message carries beside its data. */
-export type Metadata = Omit<Frame, "event" | "data">
+/** What a message carries beside its data: the frame as it came. */
+export type Metadata = Readonly<Frame>
 export type Listener = (data: any, metadata?: Metadata) => void
 export type GlobalListener = (event: string, data: any, metadata?: Metadata) => void
 

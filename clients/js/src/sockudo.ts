@@ -427,8 +427,7 @@ export class Sockudo extends Emitter {
     }
     for (const each of this.#patterns) if (each.pattern!.test(name)) each.handle(frame)
     if (name.startsWith(USER_CHANNEL)) {
-      const { event, data, ...metadata } = frame
-      this.user.emit(event, parsed(data), metadata)
+      this.user.emit(frame.event, parsed(frame.data), frame)
     }
   }
 

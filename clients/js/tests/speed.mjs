@@ -46,8 +46,13 @@ function parsing() {
   return sum > 0 ? (performance.now() - began) / 1000 : 0
 }
 
-await seconds(1)
-parsing()
-const [parsed, one, many] = [parsing(), await seconds(1), await seconds(BINDINGS)]
+/** The best of several runs: the others say more of what else the machine does. */
+async function best(run) {
+  const times = []
+  for (let turn = 0; turn < 7; turn++) times.push(await run())
+  return Math.min(...times)
+}
+
+const [parsed, one, many] = [await best(parsing), await best(() => seconds(1)), await best(() => seconds(BINDINGS))]
 console.log(`messages a second into 1 binding: ${Math.round(COUNT / one)}, into ${BINDINGS}: ${Math.round(COUNT / many)}`)
 console.log(`against JSON.parse of the same frames and their data: ${(one / parsed).toFixed(2)}`)

@@ -71,8 +71,8 @@ interface Format {
 	encode(frame: Frame): string | Uint8Array<ArrayBuffer>;
 	decode(payload: unknown): Frame;
 }
-/** What a message carries beside its data. */
-export type Metadata = Omit<Frame, "event" | "data">;
+/** What a message carries beside its data: the frame as it came. */
+export type Metadata = Readonly<Frame>;
 export type Listener = (data: any, metadata?: Metadata) => void;
 export type GlobalListener = (event: string, data: any, metadata?: Metadata) => void;
 declare class Emitter {
