@@ -108,7 +108,7 @@ def test_history_is_read_purged_and_begun_anew(server: ServerProcess, unique: st
 
     assert "(serials 1 to 7)" in _run(server, "history", "state", unique).stdout
     before = json.loads(_run(server, "history", "state", unique, "--json").stdout)["stream"]
-    assert "at a terminal" in _run(server, "history", "purge", unique, "--all", "--reason", "x", code=2).stderr
+    assert "no terminal to ask at" in _run(server, "history", "purge", unique, "--all", "--reason", "x", code=2).stderr
     purged = _run(server, "history", "purge", unique, "--before-serial", "3", "--reason", "test", "--yes")
     assert purged.stdout.startswith("Dropped 2 messages of ")
     left = _run(server, "history", "show", unique, "--oldest", "--json")
