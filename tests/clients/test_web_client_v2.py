@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import os
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ BUFFERED = NUMERIC_APP
 BRIEF = Credentials("brief-id", "brief-key", "brief-secret")
 """Its channels keep two messages."""
 FORMATS = ("json", "msgpack", "protobuf")
-CUTS = 25
+CUTS = int(os.environ.get("SOCKUDO_CUTS", "25"))
 
 _names = itertools.count(1)
 
