@@ -76,6 +76,9 @@ def test_page_that_was_put_aside(
     page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
     client.waits_for(unique, "recovered")
     assert client.heard(unique) == [1]
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+    client.do("{ client.connect() }")
+    client.waits_for(unique, "recovered", 2)
 
 
 def test_network_that_returns_is_tried_at_once(

@@ -109,7 +109,7 @@ export class Connection extends Emitter {
   }
 
   connect(): void {
-    this.#suspended = false
+    if (this.#suspended) return this.wake()
     if (this.state === "connecting" || this.state === "connected" || this.state === "unavailable") return
     this.#failures = 0
     this.#try()
