@@ -101,9 +101,10 @@ def client_of(url: str, app: App) -> ApiClient:
 def _settings(hook: str) -> dict[str, Any]:
     nothing = {"history": {"enabled": False}}
     events = ["channel_occupied", "channel_vacated"]
+    recovering = {"channels": {"v1_recovery": True}}
     records = [
-        app_record(DURABLE),
-        app_record(BUFFERED, **nothing),
+        app_record(DURABLE, **recovering),
+        app_record(BUFFERED, **recovering, **nothing),
         app_record(
             PLAIN, **nothing, connection_recovery={"enabled": False}, webhooks=[{"url": hook, "event_types": events}]
         ),

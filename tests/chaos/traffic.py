@@ -16,7 +16,7 @@ from sockudo.client.socket import Socket
 from support.signing import Credentials as App
 from support.waiting import until
 
-__all__ = ["ROOM", "TIDES", "Member", "Publisher", "Traffic", "in_order"]
+__all__ = ["MARK", "ROOM", "TIDES", "Member", "Publisher", "Traffic", "in_order"]
 
 TIDES: Final = "tides"
 """The channel that is published on, in each app."""
