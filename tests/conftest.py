@@ -42,7 +42,7 @@ if EXAMPLES is not None:
 structlog.get_config()["processors"][-1].exception_formatter = structlog.dev.plain_traceback
 
 
-ORDER = ("promises", "browser", "blackbox", "clients", "hostile", "process", "cli", "contract")
+ORDER = ("chaos", "promises", "browser", "blackbox", "clients", "hostile", "process", "cli", "contract")
 """Folders whose files take long, the longest first; what comes last keeps all processes busy to the end."""
 
 
