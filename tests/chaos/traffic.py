@@ -290,7 +290,9 @@ class Traffic:
     async def check_durable(self) -> None:
         """History has each publish once and in its publisher's order, and each follower has heard exactly that."""
         stored = await everything_stored(self.fleet.servers[0].url)
-        assert [serial for serial, _ in stored] == list(range(1, len(stored) + 1))
+        serials = [serial for serial, _ in stored]
+        missing = sorted(set(range(1, max(serials) + 1)) - set(serials))
+        assert serials == list(range(1, len(stored) + 1)), f"of {len(serials)} serials these are missing: {missing}"
         data = [text for _, text in stored]
         assert Counter(data) == Counter([*self.accepted(DURABLE), MARK])
         in_order(data)
