@@ -420,7 +420,7 @@ def test_the_secret_is_rotated_once_the_id_is_typed(
     assert events(server, Credentials(app.id, app.key, secret)) == 200
     # Sent once more, as a browser does when the page is loaded again: nothing is rotated twice.
     again = operator.submit(page, f"{url}/rotate", {"confirm": app.id}, status=412)
-    assert "changed by somebody else" in again.text
+    assert "changed by another client" in again.text
     assert events(server, Credentials(app.id, app.key, secret)) == 200
 
 
@@ -534,7 +534,7 @@ def test_of_two_operators_with_the_same_form_the_later_sees_both(operator: Opera
     operator.submit(theirs, url, {"limits.max_connections": "3", "limits.decay_seconds": "7"})
     fields = {"limits.max_connections": "9", "limits.max_event_batch_size": "4"}
     conflict = operator.submit(mine, url, fields, status=412)
-    assert "changed by somebody else" in conflict.text
+    assert "changed by another client" in conflict.text
     assert "Somebody else has set it to: 3" in conflict.text
     assert operator.api("GET", f"/apps/{app.id}")["policy"]["limits"]["max_connections"] == 3
     shown = dict(conflict.form(url))

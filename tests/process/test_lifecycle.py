@@ -256,7 +256,8 @@ def test_a_data_folder_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_other_nodes_that_cannot_be_reached(tmp_path: Path) -> None:
-    env = {"ADAPTER_DRIVER": "redis", "DATABASE_REDIS_PORT": str(free_port())}
+    app = {f"SOCKUDO_DEFAULT_APP_{name}": f"harbor-{name.lower()}" for name in ("ID", "KEY", "SECRET")}
+    env = {"ADAPTER_DRIVER": "redis", "DATABASE_REDIS_PORT": str(free_port()), **app}
     failed = serve(tmp_path, "--host", "127.0.0.1", "--port", "0", "--metrics-port", "0", env=env)
     assert failed.returncode == 1
     assert "No connection to other nodes: Redis at 127.0.0.1" in failed.stderr

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+import sockudo.dashboard.answers
 import sockudo.server.serve
 import sockudo.server.services
 import sockudo.server.worker  # noqa: F401 - kinds are known once their modules are imported
@@ -40,7 +41,7 @@ def kinds_now() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for base in (Item, Request):
         for kind in _below(base):
-            if not kind.__module__.startswith("sockudo."):
+            if not kind.__module__.startswith("sockudo.") or kind.__subclasses__():
                 continue
             name = f"{base.__name__.lower()} {kind.__struct_config__.tag}"
             assert name not in found, f"{name} is the name of two kinds"

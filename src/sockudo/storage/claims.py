@@ -50,7 +50,7 @@ class Claims:
                 continue
             if held is not None and not self._shared:
                 raise errors.SERVICE_UNAVAILABLE(
-                    f"Another server uses {place.name}: {held.who}. Clients of one would not hear what is published at "
+                    f"Another server uses {place.name}: {held.who}. Clients of one would not get what is published at "
                     f"the other. {_way_out(held)}, or give this server a place of its own; --shared-stores "
                     "(instance.shared_stores = true) starts this one all the same."
                 )

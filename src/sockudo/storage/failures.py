@@ -119,8 +119,10 @@ _MYSQL: Final = {
 
 # Two transactions that got in each other's way: one of them was undone, and may be tried again.
 _CONFLICTS: Final = frozenset({"40001", "40P01", 1213})
-# A key that is there already.
-_TAKEN: Final = frozenset({"23505", 1062, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE})
+# A key that is there already; a table too, of which two that make it at once in PostgreSQL get these words.
+_TAKEN: Final = frozenset(
+    {"23505", "42710", "42P07", 1062, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
+)
 # More than an index has room for: what PostgreSQL takes for an error of its operation, and MySQL's "too long".
 _TOO_LARGE: Final = frozenset({"54000", 1406})
 
@@ -131,7 +133,7 @@ def is_conflict(error: DBAPIError) -> bool:
 
 
 def is_taken(error: DBAPIError) -> bool:
-    """Whether a key was there already."""
+    """Whether a key, or a table, was there already."""
     return _code(error) in _TAKEN
 
 
