@@ -42,7 +42,7 @@ class LiveApp:
 
     ``origin_allowed`` decides on an Origin header (None when absent), by the patterns of spec: platform § 1.3.
     ``streams`` is None when nothing is kept of any channel; ``recovery``, the same for all channels, when they keep
-    nothing in this process. ``delta_channels`` is the map that `sockudo.config.app_deltas` describes, and
+    nothing in this process. ``delta_channels`` is the map that `sockudo.config.app_reader` describes, and
     ``v1_recovery`` lets protocol V1 connections resume.
     """
 

@@ -8,20 +8,79 @@ secret, a pattern that does not compile) is refused here, by app and field; a se
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import structs
 
 from sockudo.config import origins
-from sockudo.config.app_deltas import read_deltas
 from sockudo.config.app_shape import Shaper
 from sockudo.config.apps import App, Channels, Features, Limits, Policy, PreviousSecret
 from sockudo.config.problems import ConfigError, nearest
+from sockudo.config.values import read_bool, read_number, read_text
 from sockudo.config.webhooks import WebhookError, read_webhook, unused_webhooks
 
-__all__ = ["app_to_builtins", "app_warnings", "origin_warnings", "read_app", "read_apps"]
+__all__ = ["app_to_builtins", "app_warnings", "origin_warnings", "read_app", "read_apps", "read_deltas"]
+
+
+_ALGORITHMS = ("fossil", "xdelta3")
+_WORDS = ("inherit", "disabled", *_ALGORITHMS)
+
+
+def read_deltas(raw: Mapping[Any, Any], path: str, refuse: Callable[[str, str], None]) -> dict[str, Any]:
+    """The same map with words in lower case and numbers for texts that are numbers; what is null is left out.
+
+    ``refuse`` gets the path and the problem of each entry that cannot be used.
+    """
+    found: dict[str, Any] = {}
+    for pattern, value in raw.items():
+        where = f"{path}[{pattern!r}]"
+        if not isinstance(pattern, str) or not pattern or pattern.count("*") > 1:
+            refuse(where, "is no pattern: a channel name with at most one '*'")
+        elif isinstance(value, Mapping):
+            found[pattern] = _settings(value, where, refuse)
+        else:
+            try:
+                found[pattern] = _word(value, _WORDS)
+            except ValueError as error:
+                refuse(where, f"= {value!r} {error}")
+    return found
+
+
+def _settings(raw: Mapping[Any, Any], path: str, refuse: Callable[[str, str], None]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in raw.items():
+        if name not in _READERS:
+            guess = nearest(str(name), _READERS)
+            refuse(f"{path}.{name}", "is not known" + (f"; did you mean '{guess}'?" if guess else ""))
+        elif value is not None:
+            try:
+                found[name] = _READERS[name](value)
+            except ValueError as error:
+                refuse(f"{path}.{name}", f"= {value!r} {error}")
+    return found
+
+
+def _word(raw: object, words: tuple[str, ...]) -> str:
+    word = raw.strip().lower() if isinstance(raw, str) else ""
+    if word in words:
+        return word
+    raise ValueError(f"is none of {', '.join(words)}")
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "enabled": read_bool,
+    "algorithm": lambda raw: _word(raw, _ALGORITHMS),
+    "conflation_key": read_text,
+    "max_messages_per_key": read_number,
+    "max_conflation_keys": lambda raw: read_number(raw, 1),
+    "enable_tags": read_bool,
+}
+
+
+# ---- the record ----
+
 
 _CREDENTIALS = ("id", "key", "secret")
 _FLAT: Mapping[str, tuple[str, ...]] = {

@@ -106,7 +106,7 @@ class Namespace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Channels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which pages may connect, how channels are named and what they can do.
 
-    ``channel_delta_compression`` maps patterns to what `sockudo.config.app_deltas` describes.
+    ``channel_delta_compression`` maps patterns to what `sockudo.config.app_reader` describes.
     """
 
     allowed_origins: tuple[str, ...] = ()

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from sockudo.config import foreign, unsupported
-from sockudo.config.app_fields import APP_FIELDS
-from sockudo.config.app_shape import field_default
+from sockudo.config.app_shape import APP_FIELDS, field_default
 from sockudo.config.apps import App
 from sockudo.config.keys import U32
 from sockudo.config.log_filter import LEVELS

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from types import UnionType
+from typing import Any, Final, Union, get_args, get_origin
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
+from msgspec import structs
 
 from sockudo.config.problems import nearest
-from sockudo.config.webhook_shape import misfit
 
 __all__ = [
     "EVENT_TYPES",
@@ -19,11 +20,13 @@ __all__ = [
     "WebhookError",
     "WebhookFilter",
     "WebhookRetry",
+    "misfit",
     "read_webhook",
     "shown_url",
     "uncallable",
     "unused_webhooks",
 ]
+
 
 PUSH_EVENTS: Final = frozenset({"push.publish_failed", "push.device_invalidated"})
 """Events about notifications; they are only sent while ``push.webhooks_enabled``."""
@@ -197,3 +200,47 @@ def shown_url(url: str) -> str:
     host = parts.netloc.rpartition("@")[2]
     names = "&".join(f"{quote(name)}=…" for name, _ in parse_qsl(parts.query, keep_blank_values=True))
     return f"{parts.scheme}://{host}{parts.path}{'?' if names else ''}{names}"
+
+
+# ---- what does not fit ----
+
+
+_WORDS: Final = {str: "text", int: "a whole number", bool: "true or false"}
+
+
+def misfit(struct: type[msgspec.Struct], entry: Mapping[str, Any], below: str = "") -> str | None:
+    """The first key that is unknown or has a value of another kind; None when all fit. No value is repeated."""
+    fields = {field.encode_name: field.type for field in structs.fields(struct)}
+    for name, value in entry.items():
+        path = f"{below}{name}"
+        if name not in fields:
+            guess = nearest(str(name), fields)
+            return f"unknown key '{path}'" + (f"; did you mean '{below}{guess}'?" if guess else "")
+        found = _misfit(fields[name], value, path)
+        if found is not None:
+            return found
+    return None
+
+
+def _misfit(hint: Any, value: Any, path: str) -> str | None:
+    if get_origin(hint) in (Union, UnionType):
+        if value is None:
+            return None
+        hint = next(part for part in get_args(hint) if part is not type(None))
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        return misfit(hint, value, f"{path}.") if isinstance(value, Mapping) else f"{path} is not a table of keys"
+    if get_origin(hint) is tuple:
+        fits = isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value)
+        return None if fits else f"{path} is not a list of texts"
+    if get_origin(hint) is dict:
+        return _not_a_table(hint, value, path)
+    # A truth value is a number to Python, and none to people.
+    fits = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+    return None if fits else f"{path} is not {_WORDS[hint]}"
+
+
+def _not_a_table(hint: Any, value: Any, path: str) -> str | None:
+    if not isinstance(value, Mapping):
+        return f"{path} is not a table of keys"
+    wrong = next((name for name, each in value.items() if get_args(hint)[1] is str and not isinstance(each, str)), None)
+    return None if wrong is None else f"{path}.{wrong} is not text: put it in quotes"

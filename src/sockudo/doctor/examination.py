@@ -1,4 +1,5 @@
-"""The order of the checks, and which of them others make pointless."""
+"""The checks, from whether the configuration is one that the server would take; their order, and which of them others
+make pointless."""
 
 from __future__ import annotations
 
@@ -10,13 +11,11 @@ from typing import Final
 from sockudo import errors
 from sockudo.client.failures import ApiError, ClientError, UnreachableError
 from sockudo.doctor.addresses import check_address
-from sockudo.doctor.cluster import check_cluster
-from sockudo.doctor.configuration import check_config
 from sockudo.doctor.credentials import check_credentials
 from sockudo.doctor.deployment import Deployment
-from sockudo.doctor.finding import Finding, not_checked, problem
+from sockudo.doctor.finding import Finding, not_checked, ok, problem, warning
 from sockudo.doctor.loop import check_loop
-from sockudo.doctor.nodes import check_nodes
+from sockudo.doctor.nodes import check_cluster, check_nodes
 from sockudo.doctor.operators import check_exposure, check_metrics
 from sockudo.doctor.process import check_descriptors
 from sockudo.doctor.reach import check_port
@@ -27,7 +26,27 @@ from sockudo.doctor.storage import check_disk, check_files
 from sockudo.doctor.stores import check_stores
 from sockudo.doctor.tls import check_tls
 
-__all__ = ["Check", "checks_with", "examine"]
+__all__ = ["Check", "check_config", "checks_with", "examine"]
+
+
+async def check_config(deployment: Deployment) -> Sequence[Finding]:
+    """The findings of `sockudo config check`."""
+    if deployment.config_problems:
+        return [
+            problem(f"the configuration cannot be used: {each}", "Correct it; a running server keeps the old one.")
+            for each in deployment.config_problems
+        ]
+    if deployment.loaded is None:
+        return [not_checked("no --config was given: name the server's file to have it checked, on its machine")]
+    warnings = [
+        warning(each, "See the key in docs/configuration.md, or with `sockudo config show`.")
+        for each in deployment.loaded.warnings
+    ]
+    return warnings or [ok(f"good ({'; '.join(deployment.loaded.sources)})")]
+
+
+# ---- the order of the checks ----
+
 
 Run = Callable[[Deployment], Awaitable[Sequence[Finding]]]
 

@@ -16,7 +16,7 @@ from sockudo.config.sections.databases import SqlDatabase
 from sockudo.config.sections.redis import RedisAccess
 from sockudo.doctor.deployment import Deployment
 from sockudo.doctor.finding import Finding, not_checked, ok, problem
-from sockudo.doctor.occupied import occupied
+from sockudo.doctor.storage import occupied
 
 __all__ = ["Server", "check_stores", "judge_login"]
 

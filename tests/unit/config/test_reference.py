@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sockudo.config import foreign, unsupported
-from sockudo.config.app_fields import APP_FIELDS
+from sockudo.config.app_shape import APP_FIELDS
 from sockudo.config.reference import render_reference
 from sockudo.config.schema import declared, sections, variables
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from sockudo.config import Settings
-from sockudo.config.app_fields import APP_FIELDS, AppField
-from sockudo.config.app_shape import field_default
+from sockudo.config.app_shape import APP_FIELDS, AppField, field_default
 from sockudo.config.apps import Policy
 from sockudo.config.schema import value_at
 

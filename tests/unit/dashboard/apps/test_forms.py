@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sockudo.apps.edits import with_values
 from sockudo.config import Settings
-from sockudo.config.app_fields import APP_FIELDS
+from sockudo.config.app_shape import APP_FIELDS
 from sockudo.config.apps import App, Channels, Features, History, Limits, MessageRateLimit, Namespace, Policy
 from sockudo.config.problems import ConfigError
 from sockudo.dashboard.apps.desk import WHERE, FieldProblem

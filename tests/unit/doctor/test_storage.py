@@ -11,7 +11,7 @@ from sockudo import errors
 from sockudo.config import Settings
 from sockudo.config.schema import build
 from sockudo.config.sections.databases import SqlDatabase
-from sockudo.doctor.occupied import judge_folder, judge_occupants, occupied
+from sockudo.doctor.storage import judge_folder, judge_occupants, occupied
 from sockudo.storage import places
 from sockudo.storage.folder_place import FILE_NAME
 from sockudo.storage.occupants import Occupant
