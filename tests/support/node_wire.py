@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
-import sockudo.dashboard.answers
+import sockudo.monitoring.workers
 import sockudo.server.serve
+import sockudo.server.server
 import sockudo.server.services
 import sockudo.server.worker  # noqa: F401 - kinds are known once their modules are imported
 from sockudo.cluster.items import Item, Request

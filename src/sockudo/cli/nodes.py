@@ -20,7 +20,8 @@ _EXIT_CODES: Final = (
     "3 the server could not be reached"
 )
 _COLUMNS: Final = (
-    "node", "id", "state", "version", "uptime", "connections", "channels", "cpu", "lag", "heard", "round trip", "uses",
+    "node", "id", "state", "version", "uptime", "connections", "channels", "cpu", "lag", "heard", "round trip", "owns",
+    "uses",
 )  # fmt: skip
 
 app = command_group("The nodes that behave as one server.", _EXIT_CODES)
@@ -87,7 +88,7 @@ def _row(node: dict[str, Any]) -> list[str]:
     name = f"{node['name']} *" if node["me"] else str(node["name"])
     heard = f"{node['beat_age']:.1f} s ago"
     if report is None:
-        return [name, node["id"][:8], "no answer", *["–"] * 6, heard, "–", "–"]
+        return [name, node["id"][:8], "no answer", *["–"] * 6, heard, "–", "–", "–"]
     lag = "–" if report["loop_lag_ms"] is None else f"{report['loop_lag_ms']:.1f} ms"
     return [
         name,
@@ -101,6 +102,7 @@ def _row(node: dict[str, Any]) -> list[str]:
         lag,
         heard,
         f"{report['round_trip_ms']:.1f} ms",
+        ", ".join(f"{count:,} {what}" for what, count in report.get("owns", {}).items() if count) or "–",
         ", ".join(f"{what}: {place}" for what, place in report["uses"].items()),
     ]
 

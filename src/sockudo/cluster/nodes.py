@@ -23,7 +23,8 @@ class NodeReport(msgspec.Struct, frozen=True):
     ``cpu`` is the share of a core that it used in the last seconds, ``memory`` its resident bytes, ``loop_lag_ms`` what
     99 of 100 turns of its event loop stayed below, lately. ``round_trip_ms`` is that of its last message to itself.
     ``versions`` of the protocol between nodes are the oldest and the newest that it understands; ``unreadable`` counts
-    what it got and did not understand. ``uses`` says what it keeps where, without secrets.
+    what it got and did not understand. ``uses`` says what it keeps where, without secrets; ``owns`` how many things it
+    looks after for all nodes: the ``streams`` that it numbers, the ``places`` of which it reports what comes and goes.
     """
 
     version: str
@@ -41,6 +42,7 @@ class NodeReport(msgspec.Struct, frozen=True):
     role: str
     address: str
     uses: dict[str, str]
+    owns: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class NodeStatus(Request, frozen=True, tag="status"):

@@ -74,6 +74,11 @@ class Recorders:
         membership.watch_drains(self._reassign_all)
         self._join()
 
+    @property
+    def led(self) -> int:
+        """Of how many places this node is the recorder."""
+        return sum(role.leads for role in self._roles.values())
+
     async def close(self) -> None:
         """Ends what is under way."""
         for timer in self._timers:

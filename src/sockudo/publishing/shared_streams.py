@@ -69,6 +69,11 @@ class SharedStreams:
         """Sets what delivers messages, before the first one comes."""
         self._following.deliveries = deliveries
 
+    @property
+    def numbered(self) -> int:
+        """How many streams are numbered here."""
+        return len(self._channels.kept(held=True))
+
     async def hand_over(self) -> None:
         """Passes the streams that are numbered here on to the nodes that stay."""
         await self._holder.hand_over()

@@ -153,7 +153,7 @@ class Services:
         self._rosters = Rosters(self.bus, self.membership, router, topics, own)
         self._entries = LocalEntries(self.bus, self.membership, topics, self._rosters, hub, own)
         self._metachannels = Metachannels(self.bus, self.membership, self._rosters, hub)
-        self._recorders = Recorders(self.bus, self.membership, router, self._rosters, own, edges, self._reports)
+        self.recorders = Recorders(self.bus, self.membership, router, self._rosters, own, edges, self._reports)
         stored = None if self.cache_store is None else StoredEvents(self.cache_store, clock.monotonic, self.owned)
         self._caches = SharedCaches(self.bus, self.membership, router, topics, hub, clock, stored)
         self.streams = SharedStreams(
@@ -234,10 +234,10 @@ class Services:
         await self.streams.hand_over()
         await self.counters.hand_over()
         self._caches.hand_over()
-        await self._recorders.hand_over(_HAND_OVER_SECONDS)
+        await self.recorders.hand_over(_HAND_OVER_SECONDS)
         await self.bus.close()
         await end_tasks(self._tasks)
-        await self._recorders.close()
+        await self.recorders.close()
         self._entries.close()
         await self._rosters.close()
         await self.streams.close()
@@ -298,7 +298,7 @@ class Services:
         return app is not None and bool(app.features.enable_subscription_count or app.record.policy.webhooks)
 
     def _is_gone(self, app_id: str, channel: str, user_id: str) -> bool:
-        return self._recorders.is_gone(app_id, channel, user_id)
+        return self.recorders.is_gone(app_id, channel, user_id)
 
     def _reports(self, app_id: str) -> bool:
         """Whether anything of an app is reported: to its webhooks, or in a presence history."""
@@ -312,7 +312,7 @@ class Services:
             await asyncio.sleep(SCRUB_SECONDS)
             if not self.bus.alone:
                 self._rosters.scrub()
-                self._recorders.announce()
+                self.recorders.announce()
                 self.streams.scrub()
 
     def _deliver_stored(self, app_id: str, frame: Frame) -> None:

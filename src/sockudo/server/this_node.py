@@ -66,6 +66,7 @@ class RunningNode:
             role=services.settings.server_role,
             address=next((address for _, address in board.listeners), "") if board is not None else "",
             uses=uses(services.settings, services.through),
+            owns={"streams": services.streams.numbered, "places": services.recorders.led},
         )
 
     def drain(self, seconds: float) -> bool:

@@ -26,6 +26,7 @@ REPORT = {
     "role": "default",
     "address": "http://10.0.0.1:6001",
     "uses": {"apps": "sqlite", "push": "memory"},
+    "owns": {"streams": 1_200, "places": 3},
 }
 HERE = {"id": "0123456789abcdef", "name": "a", "me": True, "beat_age": 0.0, "clock_skew": 0.0, "report": REPORT}
 SILENT = {"id": "fedcba9876543210", "name": "b", "me": False, "beat_age": 7.21, "clock_skew": None, "report": None}
@@ -53,7 +54,8 @@ def test_every_node_is_a_line(run: Any, answers: dict[str, Any]) -> None:
     assert result.exit_code == 0
     first, second = result.stdout.splitlines()[1:]
     assert " ".join(first.split()) == (
-        "a * 01234567 draining 1.2.0 (bus 100-102) 1 d 2 h 12,345 7 26% – 0.0 s ago 1.2 ms apps: sqlite, push: memory"
+        "a * 01234567 draining 1.2.0 (bus 100-102) 1 d 2 h 12,345 7 26% – 0.0 s ago 1.2 ms "
+        "1,200 streams, 3 places apps: sqlite, push: memory"
     )
     assert "in service, clock -3.4 s" in second
     assert "2.0 ms" in second
@@ -63,7 +65,7 @@ def test_a_node_without_an_answer_ends_it_with_1(run: Any, answers: dict[str, An
     answers["nodes"] = {"nodes": [HERE, SILENT], "complete": False}
     result = run("nodes")
     assert result.exit_code == 1
-    assert " ".join(result.stdout.splitlines()[2].split()) == "b fedcba98 no answer – – – – – – 7.2 s ago – –"
+    assert " ".join(result.stdout.splitlines()[2].split()) == "b fedcba98 no answer – – – – – – 7.2 s ago – – –"
     result = run("nodes", "--json")
     assert json.loads(result.stdout) == answers["nodes"]
 
