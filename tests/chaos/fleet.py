@@ -8,10 +8,13 @@ import json
 import os
 import random
 import signal
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
+
+import psycopg
 
 from sockudo.cli.restart import RESTART_SIGNAL
 from sockudo.client.auth import Credentials
@@ -191,6 +194,25 @@ class Fleet:
         """Waits until every process is ready for clients and known to the balancer as that."""
         ports = {server.port for server in self.servers}
         await until(lambda: self.balancer.healthy == ports, f"{ports} to be ready", seconds=seconds)
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that serve clients."""
+        return [server.process.pid for server in self.servers]
+
+    def stored_kinds(self, app: App, channel: str) -> dict[int, str]:
+        """What kind of row each serial of a channel has in the store itself."""
+        folder = self.servers[0].folder
+        config = json.loads((folder / "config.json").read_text())
+        of_channel = "FROM sockudo_history_entries WHERE app_id = {0} AND channel = {0} ORDER BY serial"
+        query = f"SELECT serial, operation_kind {of_channel}"
+        if config["history"]["backend"] == "sqlite":
+            with contextlib.closing(sqlite3.connect(next(folder.rglob("history.sqlite3")))) as file:
+                return dict(file.execute(query.format("?"), (app.id, channel)).fetchall())
+        of = config["database"]["postgres"]
+        place = {"host": of["host"], "port": of["port"], "dbname": of["database"]}
+        with psycopg.connect(user=of["username"], password=of["password"], **place) as database:
+            return dict(database.execute(query.format("%s"), (app.id, channel)).fetchall())
 
     async def kill(self) -> None:
         """Ends a random process without a chance to say a word."""

@@ -12,7 +12,9 @@ from chaos.traffic import Traffic
 async def test_a_rolling_replacement_loses_and_repeats_nothing(kind: str) -> None:
     async with fleet_of(kind, seeded()) as fleet, Traffic(fleet) as traffic:
         await traffic.goes_on()
+        replaced = set(fleet.pids)
         await fleet.replace_all()
+        assert replaced.isdisjoint(fleet.pids)
         await traffic.goes_on()
         await traffic.end()
         await traffic.check_durable()

@@ -27,7 +27,7 @@ _MANY_NODES: Final = 64
 _DEAD_EVERY: Final = 1.0
 # Apps whose connections a beat tells.
 _LARGEST_APPS: Final = 1000
-# Seconds between two beats at least, when something is to be heard at once.
+# Seconds between two beats at least, where a change is announced at once.
 _HURRY: Final = 0.1
 
 _log = structlog.get_logger("sockudo.cluster")
@@ -97,9 +97,9 @@ class NetworkMembership:
     ) -> None:
         self.me = me
         self._guest = guest
-        # Nodes that own nothing and count nowhere, and when each was heard.
+        # Nodes that own nothing and count nowhere, and the time of the last item of each.
         self._guests: dict[str, float] = {}
-        # Nodes of a version that does not fit: they are told apart, and count nowhere.
+        # Nodes of a version that does not fit; they count nowhere.
         self._strangers: dict[str, Peer] = {}
         self.timing = timing
         self.deaf = False

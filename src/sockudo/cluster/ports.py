@@ -167,7 +167,7 @@ class Membership(Protocol):
         """The live nodes in the order in which they take over a key; the first one is its owner."""
 
     def elsewhere(self, app_id: str) -> int:
-        """How many connections of an app the other live nodes have, by what each said last."""
+        """How many connections of an app the other live nodes have, by the last beat of each."""
 
     def hurry(self) -> None:
         """Has the others hear of this node's connections at once; ten times a second at most."""

@@ -45,7 +45,7 @@ class _Adders(Protocol):
 
     @property
     def needed(self) -> bool:
-        """Whether anybody else counts at all."""
+        """Whether other nodes count too."""
         ...
 
     def of(self, place: WindowPlace) -> str:

@@ -68,9 +68,9 @@ def failure_text(refusal: SockudoError) -> str:
 
 def _problem(text: str) -> FieldProblem:
     label = _LABEL.match(text)
-    said = text[label.end() :] if label is not None else text
-    field = _FIELD.match(said)
-    return FieldProblem(None, said) if field is None else FieldProblem(field[1], said[field.end() :])
+    problem = text[label.end() :] if label is not None else text
+    field = _FIELD.match(problem)
+    return FieldProblem(None, problem) if field is None else FieldProblem(field[1], problem[field.end() :])
 
 
 def body_of(problems: Iterable[FieldProblem]) -> dict[str, object]:
