@@ -109,15 +109,22 @@ class Holder:
         return key in self._waiting
 
     async def hand_over(self) -> None:
-        """Passes every token on to the node that owns its channel once this one is gone; raises nothing."""
+        """Drains the node, and passes every token on to the node that owns its channel then; raises nothing."""
         me = self._membership.me.id
         self._leaving = True
+        self._membership.drain()
         self._ask()
         if self._tasks:
             # Tokens that are on their way here are passed on, too.
             await asyncio.wait(tuple(self._tasks), timeout=_GIVEN_WITHIN)
+        if self._bus.alone:
+            return
+        # Who has answered knows that this node drains, and what it passed here before has come: of nodes that leave
+        # together none passes a token to another one that has passed on its own.
+        others = [node.id for node in self._membership.live() if node.id != me]
+        await self._bus.ask(GiveTokens(()), deadline=_GIVEN_WITHIN, nodes=others)
         keys: defaultdict[str, list[StreamKey]] = defaultdict(list)
-        for key in () if self._bus.alone else self._channels.kept(held=True):
+        for key in self._channels.kept(held=True):
             other = next((node.id for node in self._membership.ranked(owner_key(key)) if node.id != me), None)
             if other is not None:
                 keys[other].append(key)

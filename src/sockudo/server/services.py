@@ -231,10 +231,11 @@ class Services:
     async def close(self) -> None:
         """Ends everything, from the top down: what is closed may still use what is closed later."""
         await self.elsewhere.close()
+        # First, since it reports what is due before the node drains.
+        await self.recorders.hand_over(_HAND_OVER_SECONDS)
         await self.streams.hand_over()
         await self.counters.hand_over()
         self._caches.hand_over()
-        await self.recorders.hand_over(_HAND_OVER_SECONDS)
         await self.bus.close()
         await end_tasks(self._tasks)
         await self.recorders.close()

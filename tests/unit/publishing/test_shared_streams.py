@@ -206,6 +206,19 @@ async def test_a_node_that_leaves_passes_on_what_is_on_its_way_to_it(trio: Trio)
     assert [one.stream_id for one in given if one is not None] == [token.stream_id]
 
 
+async def test_of_nodes_that_leave_together_none_passes_a_token_to_another(trio: Trio) -> None:
+    frame, _ = trio.publish(trio.owner)
+    await trio.settle()
+    ranked = [node.id for node in trio.owner.membership.ranked(owner_key((APP.id, "news")))]
+    first, second, last = sorted(trio.nodes, key=lambda node: ranked.index(node.membership.me.id))
+    leaving = [asyncio.ensure_future(node.shared.hand_over()) for node in (first, second)]
+    await trio.settle()
+    await asyncio.gather(*leaving)
+    [token] = last.router.answer(GiveTokens(((APP.id, "news"),)))
+    assert token is not None
+    assert token.stream_id == frame.stream_id
+
+
 async def test_another_node_does_not_number(trio: Trio) -> None:
     node = trio.others[0]
     message = NumberIt(Message(APP.id, Frame("said", "news", "x")))
