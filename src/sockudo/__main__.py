@@ -8,7 +8,7 @@ from sockudo.server import began as _began  # noqa: F401 - the clock is read whe
 
 __all__ = ["main"]
 
-# So many new objects, and the collector looks for some that nobody needs any more.
+# So many new objects, and the collector looks for unused ones.
 _GC_THRESHOLD = 50_000
 
 

@@ -1,6 +1,6 @@
 """Capability tokens: JSON Web Tokens that an app's backend makes for its clients (spec: websocket § 14.1).
 
-Whether a token was revoked is not said here but in `sockudo.auth.revocations`.
+Whether a token was revoked: see `sockudo.auth.revocations`.
 """
 
 from __future__ import annotations

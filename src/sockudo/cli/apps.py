@@ -32,7 +32,7 @@ app = command_group(
     _EXIT_CODES,
 )
 
-# How what is said about a value begins.
+# How a message about a value begins.
 _WHERE: Final = "command line"
 
 _Id = Annotated[str, typer.Argument(metavar="ID", help="The app's id.")]

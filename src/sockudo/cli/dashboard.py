@@ -46,7 +46,7 @@ def password(
         Path | None, typer.Option("--data-dir", metavar="DIR", help="The server's data_dir, where the hash is kept.")
     ] = None,
 ) -> None:
-    """Give the dashboard a new password, and print it if it was made. Whoever is logged in is logged out.
+    """Give the dashboard a new password, and print it if it was made. Operators that are logged in are logged out.
 
     A running server takes it over at once; only a salted hash of it is kept.
     """

@@ -92,7 +92,7 @@ def doctor(
     From outside, with the URL that clients use and the app's credentials, it sees what clients see: port, TLS, proxy,
     WebSockets, origins, latency. On the server's machine with --config it also looks at the configuration, the process,
     the stores and the metrics. Nothing is changed. It publishes a few events to a channel of its own that are kept
-    nowhere, of which webhooks are told as of any channel, and sends each webhook endpoint a signed test event and one
+    nowhere, which webhooks report as any channel, and sends each webhook endpoint a signed test event and one
     with a wrong signature; --skip publish,frames,webhooks leaves that out.
     """
     import asyncio

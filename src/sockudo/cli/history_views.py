@@ -111,7 +111,7 @@ def print_state(reply: Mapping[str, Any]) -> None:
     if state["last_transition_at_ms"] is not None:
         rows["since"] = local_time(state["last_transition_at_ms"])
     if state["node_id"]:
-        rows["said by"] = f"node {state['node_id']}"
+        rows["reported by"] = f"node {state['node_id']}"
     rows["held in"] = _source(state)
     typer.secho(printable(reply["channel"]), bold=True)
     for label, text in rows.items():

@@ -20,7 +20,7 @@ _EXIT_CODES: Final = (
     "3 the server could not be reached"
 )
 _COLUMNS: Final = (
-    "node", "id", "state", "version", "uptime", "connections", "channels", "cpu", "lag", "heard", "round trip", "owns",
+    "node", "id", "state", "version", "uptime", "connections", "channels", "cpu", "lag", "beat", "round trip", "owns",
     "uses",
 )  # fmt: skip
 
@@ -86,9 +86,9 @@ def drain(
 def _row(node: dict[str, Any]) -> list[str]:
     report = node["report"]
     name = f"{node['name']} *" if node["me"] else str(node["name"])
-    heard = f"{node['beat_age']:.1f} s ago"
+    beat = f"{node['beat_age']:.1f} s ago"
     if report is None:
-        return [name, node["id"][:8], "no answer", *["–"] * 6, heard, "–", "–", "–"]
+        return [name, node["id"][:8], "no answer", *["–"] * 6, beat, "–", "–", "–"]
     lag = "–" if report["loop_lag_ms"] is None else f"{report['loop_lag_ms']:.1f} ms"
     return [
         name,
@@ -100,7 +100,7 @@ def _row(node: dict[str, Any]) -> list[str]:
         f"{report['channels']:,}",
         f"{report['cpu']:.0%}",
         lag,
-        heard,
+        beat,
         f"{report['round_trip_ms']:.1f} ms",
         ", ".join(f"{count:,} {what}" for what, count in report.get("owns", {}).items() if count) or "–",
         ", ".join(f"{what}: {place}" for what, place in report["uses"].items()),

@@ -95,15 +95,15 @@ class Operators:
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise UnreachableError.of(self.url, error) from None
         try:
-            told = answer.json()
+            answered = answer.json()
         except ValueError:
-            told = None
-        if not isinstance(told, dict):
+            answered = None
+        if not isinstance(answered, dict):
             raise ClientError(f"{self.url} did not answer as a dashboard of Sockudo does (HTTP {answer.status_code})")
         if answer.status_code >= 400:
-            code, text, docs = (str(told.get(name, "")) for name in ("code", "error", "docs"))
+            code, text, docs = (str(answered.get(name, "")) for name in ("code", "error", "docs"))
             raise ApiError(answer.status_code, code, text, docs=docs)
-        return told
+        return answered
 
 
 def _address(settings: Settings | None) -> str:

@@ -28,8 +28,8 @@ class _Place(NamedTuple):
 
     def as_position(self) -> dict[str, Any]:
         """Its form in a resume."""
-        said = {"stream_id": self.stream_id, "serial": self.serial, "last_message_id": self.message_id}
-        return {name: value for name, value in said.items() if value is not None}
+        data = {"stream_id": self.stream_id, "serial": self.serial, "last_message_id": self.message_id}
+        return {name: value for name, value in data.items() if value is not None}
 
 
 class Recovery:
@@ -105,13 +105,13 @@ class Recovery:
         self._rewound.add(channel)
         if channel not in self._places and channel in self._attached:
             self._places[channel] = self._attached[channel]
-        said = event.data if isinstance(event.data, dict) else {}
-        count = said.get("historical_count", 0)
+        data = event.data if isinstance(event.data, dict) else {}
+        count = data.get("historical_count", 0)
         asked = self._rewind if isinstance(self._rewind, int) else None
         text = f"Rewound {_events(count)} of {channel}."
         if asked is None or count < asked:
-            text += " What was before is gone." if said.get("truncated_by_retention") else ""
-            text += " There are more than the server goes back." if said.get("truncated_by_limit") else ""
+            text += " What was before is gone." if data.get("truncated_by_retention") else ""
+            text += " There are more than the server goes back." if data.get("truncated_by_limit") else ""
         note(text)
 
     def take(self, event: Event) -> list[Event]:
@@ -124,9 +124,9 @@ class Recovery:
 
     def resumed(self, event: Event) -> list[Event]:
         """The server has answered a resume: says what became of it; the events that had to wait for that."""
-        said = event.data if isinstance(event.data, dict) else {}
+        data = event.data if isinstance(event.data, dict) else {}
         shown: list[Event] = []
-        for entry in said.get("recovered") or ():
+        for entry in data.get("recovered") or ():
             channel = entry["channel"]
             self._awaited.discard(channel)
             shown += self._let_go(channel)
@@ -135,7 +135,7 @@ class Recovery:
             note(f"{channel}: recovered {_events(entry.get('replayed', 0))} from {source}.")
             if channel == self._asked_for:
                 self._asked_for = None
-        for entry in said.get("failed") or ():
+        for entry in data.get("failed") or ():
             shown += self._lost(entry["channel"], f"{entry.get('code')}, {entry.get('reason')}", entry)
         return shown
 

@@ -60,16 +60,16 @@ class Deltas:
             del self._bases[next(iter(self._bases))]
 
     def _whole(self, event: Event, channel: str) -> Event:
-        said = event.data if isinstance(event.data, dict) else {}
-        key, number = said.get("conflation_key"), said.get("seq")
+        data = event.data if isinstance(event.data, dict) else {}
+        key, number = data.get("conflation_key"), data.get("seq")
         base_number, base = self._bases.get((channel, key), (None, ""))
-        if base_number is None or base_number != said.get("base_index") or not isinstance(number, int):
+        if base_number is None or base_number != data.get("base_index") or not isinstance(number, int):
             raise LostBaseError(channel, "the message that it is the difference from is not here")
-        decode = _DECODERS.get(str(said.get("algorithm") or self._algorithm))
+        decode = _DECODERS.get(str(data.get("algorithm") or self._algorithm))
         if decode is None:
-            raise LostBaseError(channel, f"the format '{said.get('algorithm')}' is not known")
+            raise LostBaseError(channel, f"the format '{data.get('algorithm')}' is not known")
         try:
-            text = decode(base.encode(), binascii.a2b_base64(str(said.get("delta")))).decode()
+            text = decode(base.encode(), binascii.a2b_base64(str(data.get("delta")))).decode()
         except ValueError as error:
             raise LostBaseError(channel, str(error)) from None
         self._keep(channel, key, number, text)

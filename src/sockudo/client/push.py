@@ -53,7 +53,7 @@ class PushApi:
         await self._api.request("DELETE", f"/push/scheduled/{_segment(publish_id)}")
 
     async def test(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Send one notification at once, past the queue, and answer what the provider said."""
+        """Send one notification at once, past the queue, and answer what the provider answered."""
         return await self._api.request("POST", "/push/test", body=body)
 
     # ---- devices ----

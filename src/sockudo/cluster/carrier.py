@@ -38,7 +38,7 @@ class Carrier(Protocol):
     """Carries payloads to everything that subscribed to their topic, the publisher itself included.
 
     Promises of every carrier: payloads of one publisher on one topic keep their order; a payload may be lost, and may
-    arrive twice; nothing is promised about the order between publishers, or between topics of one. Whatever waits in
+    arrive twice; nothing is promised about the order between publishers, or between topics of one. What waits in
     it is bounded: past the bound the oldest payloads are dropped, counted in ``dropped``, and `CarrierObserver.lost`
     is called.
     """
@@ -79,4 +79,4 @@ class Carrier(Protocol):
         """Whether something else may have subscribed to the topic: False only when that is certain."""
 
     def reconnect(self) -> None:
-        """Drops the connection and makes it anew, because nothing is heard through it although it looks well."""
+        """Drops the connection and makes it anew, because nothing arrives through it although it looks well."""

@@ -123,7 +123,7 @@ class InProcessMembership:
     def fenced(self) -> bool:
         return self.me.id not in self._network.members
 
-    def heard(self, node_id: str) -> float:
+    def beat_age(self, node_id: str) -> float:
         return 0.0
 
     def unheard(self) -> float:

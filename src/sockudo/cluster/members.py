@@ -34,19 +34,19 @@ _log = structlog.get_logger("sockudo.cluster")
 
 
 class Timing(NamedTuple):
-    """When a node is heard and when it is held dead, in seconds; ``timeout`` is at least five beats."""
+    """How often a node sends beats, and when it counts as dead, in seconds; ``timeout`` is at least five beats."""
 
     beat: float = 2.0
     timeout: float = 10.0
 
     @property
     def deaf(self) -> float:
-        """A node that has not heard itself for so long is deaf."""
+        """A node that missed its own beats for so long is deaf."""
         return 2 * self.beat
 
     @property
     def fence(self) -> float:
-        """A node that has not heard itself for so long may be held dead soon."""
+        """A node that missed its own beats for so long may count as dead soon."""
         return self.timeout - 2 * self.beat
 
     def among(self, nodes: int) -> Timing:
@@ -58,12 +58,12 @@ class Timing(NamedTuple):
 class Peer:
     """Another node as it is known here. Times are in seconds of this node's clock."""
 
-    __slots__ = ("beat", "heard", "heard_beat", "node")
+    __slots__ = ("beat", "node", "seen_at", "valid_beat_at")
 
     def __init__(self, node: Node, beat: Beat, now: float) -> None:
         self.node = node
         self.beat = beat
-        self.heard = self.heard_beat = now
+        self.seen_at = self.valid_beat_at = now
 
 
 def ranked_owners(key: str, nodes: Iterable[Node]) -> list[Node]:
@@ -119,7 +119,7 @@ class NetworkMembership:
         self._buried: dict[str, int] = {}
         self._answered_dead: dict[str, float] = {}
         now = clock()
-        # When this node last heard itself, and when it last did so without being fenced.
+        # When this node last got a beat of its own, and when it last did so without being fenced.
         self._heard_self = self._well = now
         self._beat_back = self._ping_back = -1.0
         self._fenced_until = 0.0
@@ -147,8 +147,8 @@ class NetworkMembership:
         return ranked_owners(key, peers if apart else [self.me, *peers])
 
     def hears(self, node_id: str) -> bool:
-        heard = self._guests.get(node_id)
-        return self.is_alive(node_id) or (heard is not None and self._clock() - heard <= self.timing.timeout)
+        seen_at = self._guests.get(node_id)
+        return self.is_alive(node_id) or (seen_at is not None and self._clock() - seen_at <= self.timing.timeout)
 
     def elsewhere(self, app_id: str) -> int:
         return sum(peer.beat.connections.get(app_id, 0) for peer in self._peers.values())
@@ -164,9 +164,9 @@ class NetworkMembership:
         now = self._clock()
         return self._gone or now < self._fenced_until or now - self._heard_self > self.timing.fence
 
-    def heard(self, node_id: str) -> float:
+    def beat_age(self, node_id: str) -> float:
         peer = self._peers.get(node_id)
-        return 0.0 if peer is None else max(self._clock() - peer.heard_beat, 0.0)
+        return 0.0 if peer is None else max(self._clock() - peer.valid_beat_at, 0.0)
 
     def unheard(self) -> float:
         # `deaf` follows with the next tick only.
@@ -229,7 +229,7 @@ class NetworkMembership:
         if peer is not None:
             if incarnation < peer.node.incarnation:
                 return False
-            peer.heard = now
+            peer.seen_at = now
         return True
 
     def take_beat(self, node_id: str, incarnation: int, beat: Beat) -> None:
@@ -245,7 +245,7 @@ class NetworkMembership:
         if peer is not None and peer.node.incarnation == incarnation:
             drains = beat.role != peer.beat.role
             peer.beat = beat
-            peer.heard_beat = now
+            peer.valid_beat_at = now
             if drains:
                 self._drained()
             return
@@ -270,7 +270,7 @@ class NetworkMembership:
         now = self._clock()
         stranger = self._strangers.get(node_id)
         if stranger is not None:
-            stranger.beat, stranger.heard = beat, now
+            stranger.beat, stranger.seen_at = beat, now
         elif len(self._strangers) < _MOST_GUESTS:
             self._strangers[node_id] = Peer(Node(node_id, incarnation, beat.name), beat, now)
             _log.error(
@@ -340,11 +340,11 @@ class NetworkMembership:
             self._be_deaf(now)
         else:
             for peer in tuple(self._peers.values()):
-                if now - peer.heard > max(self.timing.timeout, 5 * peer.beat.interval):
+                if now - peer.seen_at > max(self.timing.timeout, 5 * peer.beat.interval):
                     self._bury(peer, "is silent")
         if self._strangers:
             timeout = self.timing.timeout
-            self._strangers = {key: peer for key, peer in self._strangers.items() if now - peer.heard <= timeout}
+            self._strangers = {key: peer for key, peer in self._strangers.items() if now - peer.seen_at <= timeout}
         if now >= self._next_beat:
             self._beat(now)
 
@@ -394,7 +394,7 @@ class NetworkMembership:
         if self.deaf and now - sent < self.timing.deaf:
             self.deaf = False
             for peer in self._peers.values():
-                peer.heard = peer.heard_beat = now
+                peer.seen_at = peer.valid_beat_at = now
             _log.warning("pings of this node come back again")
             self._resync()
         if not self.deaf and now >= self._fenced_until:

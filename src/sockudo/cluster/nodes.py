@@ -60,7 +60,7 @@ class DrainNode(Request, frozen=True, tag="drain"):
 
 
 class NodeView(msgspec.Struct, frozen=True):
-    """A live node. ``beat_age``: seconds since it was heard, here; ``report`` is None when it did not answer in time.
+    """A live node. ``beat_age``: seconds since its last beat, here; ``report`` is None when it did not answer in time.
 
     ``clock_skew``: by how many seconds its clock differs at least from the one that asks; None when that is not known.
     """
@@ -130,7 +130,7 @@ class Nodes:
             report: NodeReport | None = answers.values.get(node.id)
             skew = None if report is None else report.at - min(max(report.at, asked), answered)
             me = node.id == self._membership.me.id
-            age = self._membership.heard(node.id)
+            age = self._membership.beat_age(node.id)
             found.append(NodeView(node.id, node.name, node.incarnation, me, age, skew, report))
         found.sort(key=lambda view: (view.name, view.id))
         return NodeViews(found, answers.complete and all(view.report is not None for view in found))

@@ -175,11 +175,11 @@ class Membership(Protocol):
     def fenced(self) -> bool:
         """Whether the others may hold this node dead by now: then it must not number, answer or publish anything."""
 
-    def heard(self, node_id: str) -> float:
+    def beat_age(self, node_id: str) -> float:
         """Seconds since the last beat of a node; 0.0 for this one, and where a node shows otherwise that it lives."""
 
     def unheard(self) -> float:
-        """For how many seconds this node has not heard itself, or may be held dead; 0.0 while all is well."""
+        """For how many seconds this node got no beat of its own, or may be held dead; 0.0 while all is well."""
 
     def drain(self) -> None:
         """From now on this node owns nothing, as long as another one lives."""

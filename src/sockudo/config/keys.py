@@ -5,7 +5,7 @@ Every key is a field of a `Section`, whose default is a `setting`::
     port: int = setting(6001, "Port of HTTP and WebSocket", low=0, high=65_535)
 
 The loader, ``sockudo config check``, ``sockudo config show`` and the reference page read the declaration; nothing about
-a key is said anywhere else.
+a key is declared anywhere else.
 """
 
 from __future__ import annotations

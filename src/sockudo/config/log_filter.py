@@ -17,7 +17,7 @@ class LogFilter(msgspec.Struct, frozen=True):
 
 
 def preset(*, debug: bool) -> str:
-    """The filter when nobody gave one."""
+    """The filter without a configured one."""
     return "info,sockudo=debug" if debug else "info"
 
 

@@ -77,7 +77,7 @@ def _switches(raw: Any, path: str) -> dict[str, Any]:
 
 
 def unknown_key(path: str) -> str:
-    """What to say about a key that nobody knows: the name that was probably meant."""
+    """The text about an unknown key: the name that was probably meant."""
     prefix, _, leaf = path.rpartition(".")
     known = unsupported.MISNOMERS.get(path) or _sibling(f"{prefix}." if prefix else "", leaf) or _elsewhere(leaf)
     return f"unknown key '{path}'" + (f"; did you mean '{known}'?" if known else "")

@@ -49,13 +49,13 @@ EVENT_TYPES: Final = PUSH_EVENTS | frozenset(
 
 _ADDRESS: Final = re.compile(r"(?i:https?)://[^\s/?#]+\S*")
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# What is said by the server itself, or about the connection.
+# What the server sends itself, or about the connection.
 _RESERVED: Final = re.compile(
     r"(?i)x-pusher-.*|x-sockudo-.*|content-(type|length|encoding)|host|connection|transfer-encoding|keep-alive|expect|te"
     r"|trailer|upgrade|proxy-.*"
 )
 
-# Thirty days in milliseconds: nobody waits for longer, and times stay within 64 bits.
+# Thirty days in milliseconds: no retry waits longer, and times stay within 64 bits.
 _LARGEST: Final = 30 * 24 * 3600 * 1000
 
 

@@ -261,8 +261,8 @@ def is_secure(board: Board, request: Request) -> bool:
     """Whether the browser speaks https, to us or to a proxy that is trusted."""
     if request.scope["scheme"] == "https":
         return True
-    told = request.headers.get("x-forwarded-proto", "")
-    return board.settings.dashboard.trust_hops > 0 and told.rpartition(",")[2].strip().lower() == "https"
+    forwarded = request.headers.get("x-forwarded-proto", "")
+    return board.settings.dashboard.trust_hops > 0 and forwarded.rpartition(",")[2].strip().lower() == "https"
 
 
 def check_same_origin(board: Board, request: Request) -> None:

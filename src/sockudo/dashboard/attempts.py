@@ -22,7 +22,7 @@ class Attempts:
     """Wrong passwords by client address, and in all.
 
     The second limit is the account's: many addresses together get no further than one. An address from which the
-    password was right before is exempt from it, so that nobody who guesses can lock the operators out. A browser in
+    password was right before is exempt from it, so that no guesser can lock the operators out. A browser in
     which it was right before has a limit of its own: others may share its address, as behind a proxy.
     """
 

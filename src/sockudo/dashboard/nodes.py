@@ -19,7 +19,7 @@ from sockudo.dashboard.replies import json, page, redirect
 __all__ = ["DRAIN_SECONDS", "routes"]
 
 DRAIN_SECONDS: Final = 30
-"""Over how long the connections of a node that drains are ended, unless it is said."""
+"""Over how long the connections of a node that drains are ended, unless the request says so."""
 
 _LONGEST: Final = 3600
 

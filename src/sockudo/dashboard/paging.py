@@ -168,7 +168,8 @@ async def select(items: Sequence[T], key: Callable[[T], tuple[Any, ...] | None],
     """Of those items that have a key, in the order of their keys: ``count`` from the place ``start`` on.
 
     ``key`` is asked once of each item and answers None for one that is not wanted; no two keys may be equal. ``items``
-    is a copy that nobody changes meanwhile; what the items say may change, and is taken as it was when they were asked.
+    is a copy that does not change meanwhile; the state of the items may change, and counts as it was when they were
+    asked.
     """
     turns = Turns()
     runs: list[_Run[T]] = []

@@ -261,9 +261,9 @@ class Samples:
             missed = self.ring.count - place
             if not missed:
                 return None
-            told = self._news() if missed == 1 else self._missed(place)
+            events = self._news() if missed == 1 else self._missed(place)
             place = self.ring.count
-            return told
+            return events
 
         return news
 

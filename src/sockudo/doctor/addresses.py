@@ -139,8 +139,8 @@ def judge(what: str, probe: Probe, around: Surroundings) -> Finding:
     if around.hops is None:
         seen = f" behind a proxy ({around.proxy})" if around.proxy else ""
         return not_checked(
-            f"{what}: a forged X-Forwarded-For is not believed{seen}; whether clients are told apart shows only with "
-            "--config"
+            f"{what}: a forged X-Forwarded-For is not believed{seen}; whether clients are distinguished shows only "
+            "with --config"
         )
     if around.proxy is None and around.hops > 0:
         return not_checked(
@@ -161,7 +161,7 @@ def _left(answer: Answer) -> int | None:
 
 
 def _forged() -> str:
-    """An address of the range for documentation, which is nobody's; another each time, so its count is fresh."""
+    """An address of the range for documentation, which no host has; another each time, so its count is fresh."""
     return f"2001:db8:{secrets.randbits(16):x}:{secrets.randbits(16):x}::{secrets.randbits(16):x}"
 
 

@@ -25,7 +25,7 @@ _MUCH_UNREAD: Final = 0.1
 
 
 class _Echo:
-    """Waits for a payload of a carrier; what else is told does not matter."""
+    """Waits for a payload of a carrier; its other events do not matter."""
 
     def __init__(self) -> None:
         self.came = asyncio.Event()
@@ -108,15 +108,15 @@ _SLOW_MS: Final = 100.0
 
 async def check_cluster(deployment: Deployment) -> Sequence[Finding]:
     """Asks the dashboard of the server that runs here for all nodes."""
-    told = await operator_answer(deployment, "nodes")
-    if not told.get("nodes"):
+    answer = await operator_answer(deployment, "nodes")
+    if not answer.get("nodes"):
         return [not_checked("which nodes there are is for operators: run it on a node with --config and a password")]
-    return judge_nodes(told)
+    return judge_nodes(answer)
 
 
-def judge_nodes(told: Mapping[str, Any]) -> list[Finding]:
-    """``told`` is the answer of ``/dashboard/api/v1/nodes``."""
-    nodes = told["nodes"]
+def judge_nodes(answer: Mapping[str, Any]) -> list[Finding]:
+    """``answer`` is that of ``/dashboard/api/v1/nodes``."""
+    nodes = answer["nodes"]
     reports = {str(node["name"]): node["report"] for node in nodes if node["report"] is not None}
     found: list[Finding] = []
     silent = [str(node["name"]) for node in nodes if node["report"] is None]

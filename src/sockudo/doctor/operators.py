@@ -68,12 +68,12 @@ async def operator_answer(deployment: Deployment, what: str) -> dict[str, Any]:
     try:
         headers = {"Authorization": f"Bearer {settings.dashboard.password}"}
         answer = await http.get(f"/dashboard/api/v1/{what}", headers)
-        told = json.loads(answer.body)
+        answered = json.loads(answer.body)
     except (UnreachableError, ValueError):
         return {}
     finally:
         await http.close()
-    return told if answer.status == 200 and isinstance(told, dict) else {}
+    return answered if answer.status == 200 and isinstance(answered, dict) else {}
 
 
 def failed_parts(health: Mapping[str, Any]) -> list[str]:

@@ -27,7 +27,7 @@ Protocol = Literal[1, 2]
 
 
 async def check_publish(deployment: Deployment) -> Sequence[Finding]:
-    """Several events to one channel that nobody else has; they are kept nowhere.
+    """Several events to one channel that no other client uses; no store keeps them.
 
     Both connections hear of every one. The time is that from the request to the event, as a client sees it.
     """

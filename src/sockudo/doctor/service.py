@@ -197,9 +197,9 @@ async def check_clock(deployment: Deployment) -> Sequence[Finding]:
     """Compares the server's clock with ours; behind a proxy, whose Date may be its own, the server is asked."""
     answer = deployment.live or await deployment.http.get("/live")
     if answer.intermediary is not None and deployment.credentials is not None:
-        told = await _told_clock(deployment)
-        if told is not None:
-            return [told]
+        finding = await _reported_clock(deployment)
+        if finding is not None:
+            return [finding]
     try:
         server = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
     except ValueError:
@@ -209,7 +209,7 @@ async def check_clock(deployment: Deployment) -> Sequence[Finding]:
     return [judge_skew(server - (answer.sent_at + answer.came_at) / 2, of_proxy=answer.intermediary is not None)]
 
 
-async def _told_clock(deployment: Deployment) -> Finding | None:
+async def _reported_clock(deployment: Deployment) -> Finding | None:
     """A request that was signed long ago is refused with what the server's clock says."""
     credentials = deployment.credentials
     if credentials is None:
@@ -307,9 +307,9 @@ async def _failing_part(deployment: Deployment, reasons: Sequence[str]) -> Findi
     history tells."""
     if reasons:
         return problem(f"/up says ERROR: {'; '.join(reasons)}", _NODES, word="ERROR", part="nodes")
-    told = failed_parts(await operator_health(deployment))
-    if told:
-        return problem(f"/up says ERROR: {'; '.join(told)}", _STORE, word="ERROR", parts=told)
+    failed = failed_parts(await operator_health(deployment))
+    if failed:
+        return problem(f"/up says ERROR: {'; '.join(failed)}", _STORE, word="ERROR", parts=failed)
     if deployment.credentials is None:
         return problem(
             "/up says ERROR: the app store or the history store does not answer, or there is no app",

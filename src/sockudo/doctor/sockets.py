@@ -44,7 +44,7 @@ _LET_UPGRADE: Final = (
 async def connection_of(deployment: Deployment) -> Socket | None:
     """The connection of the examination, opened when it is first asked for; None, with a ``refusal``, if it is not.
 
-    Without credentials it is asked for as an app that nobody has.
+    Without credentials it is asked for as an app that does not exist.
     """
     if deployment.socket is not None or deployment.refusal is not None:
         return deployment.socket
@@ -196,7 +196,7 @@ def _refused_body(error: ApiError) -> Finding:
 
 
 async def check_idle(deployment: Deployment) -> Sequence[Finding]:
-    """Nothing is said for a while but answers to pings; then the connection still has to work."""
+    """Both sides are silent for a while, but for answers to pings; then the connection still has to work."""
     seconds = deployment.options.idle
     if seconds <= 0:
         return [not_checked("--idle is 0")]

@@ -112,7 +112,7 @@ DEVICE_NOT_FOUND = row(
     http=404,
     causes=(
         "the device was never registered, or under another app",
-        "it was deleted: by an operator, or because its provider said that its token is dead",
+        "it was deleted: by an operator, or because its provider answered that its token is dead",
     ),
     remedy="Register the device again. `sockudo push devices` lists the ones there are.",
 )

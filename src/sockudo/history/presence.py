@@ -119,7 +119,7 @@ class PresenceHistory:
         """A page of events. What happened before the call is in it.
 
         Raises errors.FEATURE_DISABLED, errors.HISTORY_QUERY, errors.HISTORY_UNAVAILABLE, and errors.HISTORY_DEGRADED
-        for a durable one that is not whole; one in memory is shown with what it lacks said in ``continuity``.
+        for a durable one that is not whole; one in memory is shown with its gaps named in ``continuity``.
         """
         key = (app_id, channel)
         history, mark = await self._caught_up(key)

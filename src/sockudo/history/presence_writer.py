@@ -73,7 +73,7 @@ class PresenceWriter:
     """The logs of this process. ``durable`` is the history of the messages, which need not be open.
 
     Members of a process that has not taken them out itself, and that does not live by ``lives``, are taken out by
-    whoever reads its logs first.
+    the first node that reads its logs.
     """
 
     def __init__(

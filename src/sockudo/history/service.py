@@ -151,7 +151,7 @@ class History:
 
         Where there is none it is the one that the first message will begin. Everything up to its head has been
         delivered before this returns. Raises errors.HISTORY_UNAVAILABLE, and errors.HISTORY_DEGRADED when it cannot be
-        said where the stream is.
+        published where the stream is.
         """
         key = (app_id, channel)
         known = self._heads.get(key)

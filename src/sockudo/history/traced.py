@@ -1,4 +1,4 @@
-"""Spans of publishes to durable channels: from when one is queued until it is stored and said."""
+"""Spans of publishes to durable channels: from when one is queued until it is stored and delivered."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class TracedHistory(History):
         span = tracer.start("publish", "internal", _about(append))
         group: list[int] = []
 
-        def said(outcome: Committed) -> None:
+        def delivered(outcome: Committed) -> None:
             group.append(self._writer.group_size)
             with tracer.active(span):
                 deliver(outcome)
 
         try:
-            stored = super().submit(append, said)
+            stored = super().submit(append, delivered)
         except SockudoError as refusal:
             span.end(error=refusal.spec.slug)
             raise

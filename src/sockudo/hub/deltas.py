@@ -32,13 +32,13 @@ class DeltaCrowd(Fanout[Connection]):
         if not self.accepts(message):
             self._traffic.filtered += self.listeners(exclude)
             return
-        said = message.delta(self.crowds.track)
-        payload = said.settled if self.settled else said.newcomers
+        payloads = message.delta(self.crowds.track)
+        payload = payloads.settled if self.settled else payloads.newcomers
         plain = payload is message.text
         self.append(message.encoded(self.shape) if plain else self.shape.wrap(payload), exclude)
         if not plain:
-            whole = message.text if self.shape.format.json else said.full
-            self.crowds.count(len(whole), None if payload is said.full else len(payload), self.listeners(exclude))
+            whole = message.text if self.shape.format.json else payloads.full
+            self.crowds.count(len(whole), None if payload is payloads.full else len(payload), self.listeners(exclude))
         for connection in exclude:
             if not plain and connection in self.subscribers:
                 # It does not have the frame that the next difference is made from.

@@ -148,7 +148,7 @@ class Edges:
 
     def _member_changed(self, event: MemberChanged) -> None:
         channel, member = event
-        # What a member says about itself is reported from where it said it.
+        # An update of a member is reported by the node that took it.
         if self.shared and member.kind != "member_updated":
             return
         self.emit(MemberReported(channel.app.app_id, channel.name, member))

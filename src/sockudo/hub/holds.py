@@ -15,7 +15,7 @@ __all__ = ["Held", "Holds"]
 
 
 class Held(NamedTuple):
-    """One member in its grace period, and what is to be said when that ends without it."""
+    """One member in its grace period, and what is reported when that ends without it."""
 
     hold: Hold
     app: AppState

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from sockudo.protocol.delta import Algorithm, DeltaTrack, Said, reduced_text
+from sockudo.protocol.delta import Algorithm, DeltaPayloads, DeltaTrack, reduced_text
 from sockudo.protocol.filters import MessageView, Predicate, SharedBudget, is_filterable
 from sockudo.protocol.formats import V2_JSON, Format
 from sockudo.protocol.frames import Frame
@@ -41,7 +41,7 @@ EVERYTHING = Wants()
 
 
 class Outgoing:
-    """``frame`` as it was said. ``tags`` says whether V2 connections are shown the tags.
+    """``frame`` as it was published. ``tags`` says whether V2 connections are shown the tags.
 
     ``compress`` is false for what must not be sent as a difference. ``on_error`` is that of `MessageView`;
     ``budget`` is asked for its work once an expression is.
@@ -83,7 +83,7 @@ class Outgoing:
         self._budget = budget
         # A tuple once it is known: a frame may have none.
         self._reduced: tuple[bytes | None] | None = None
-        self._deltas: dict[DeltaTrack, Said] | None = None
+        self._deltas: dict[DeltaTrack, DeltaPayloads] | None = None
         self._payloads: dict[Format, bytes] = {}
         self._encoded: dict[Shape, bytes] = {}
         self._view: MessageView | None = None
@@ -108,13 +108,13 @@ class Outgoing:
             payload = self._payloads[wire_format] = wire_format.encode(self.shown())
         return payload
 
-    def delta(self, track: DeltaTrack) -> Said:
+    def delta(self, track: DeltaTrack) -> DeltaPayloads:
         """What the crowds of a track get; given to the track once."""
         if self._deltas is None:
             self._deltas = {}
-        said = self._deltas.get(track)
-        if said is None:
-            said = self._deltas[track] = track.say(
+        payloads = self._deltas.get(track)
+        if payloads is None:
+            payloads = self._deltas[track] = track.say(
                 self.frame,
                 self.text,
                 self._now,
@@ -122,7 +122,7 @@ class Outgoing:
                 shown=self.shown(),
                 reduced=self._reduced_text() if track.reduced else None,
             )
-        return said
+        return payloads
 
     def _reduced_text(self) -> bytes | None:
         if self._reduced is None:

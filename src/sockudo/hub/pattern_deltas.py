@@ -21,7 +21,7 @@ from sockudo.protocol.shapes import Shape
 __all__ = ["PatternDeltas"]
 
 
-class _HeardCrowds(DeltaCrowds):
+class _MatchedCrowds(DeltaCrowds):
     """Those who hear one channel by one pattern. ``channel`` stands for it without being subscribed to."""
 
     def __init__(self, pattern: PatternDeltas, channel: Listeners[Connection], algorithm: Algorithm) -> None:
@@ -37,20 +37,20 @@ class _HeardCrowds(DeltaCrowds):
 
     def forget(self) -> None:
         super().forget()
-        if self.pattern.heard.get(self.channel.name) is self:
-            del self.pattern.heard[self.channel.name]
+        if self.pattern.matched.get(self.channel.name) is self:
+            del self.pattern.matched[self.channel.name]
         self.channel.app.drop_delta_channel(self.channel.name)
 
 
 class PatternDeltas(Fanout[Connection]):
     """Everyone with one wire shape who wants a pattern's messages as differences of one kind."""
 
-    __slots__ = ("heard",)
+    __slots__ = ("matched",)
 
     def __init__(self, channel: Listeners[Connection], shape: Shape, wants: Wants, key: Hashable) -> None:
         super().__init__(channel, shape, wants, key)
         # By concrete channel with a chain of frames.
-        self.heard: dict[str, _HeardCrowds] = {}
+        self.matched: dict[str, _MatchedCrowds] = {}
 
     def hear(
         self,
@@ -84,9 +84,9 @@ class PatternDeltas(Fanout[Connection]):
         if not crowds.track.members:
             crowds.forget()
 
-    def _crowds(self, name: str) -> _HeardCrowds | None:
+    def _crowds(self, name: str) -> _MatchedCrowds | None:
         """The chain of a channel; None where the app wants no differences."""
-        crowds = self.heard.get(name)
+        crowds = self.matched.get(name)
         if crowds is not None:
             return crowds
         settings, algorithm = self.channel.app.deltas.of(name), self.wants.delta
@@ -94,10 +94,12 @@ class PatternDeltas(Fanout[Connection]):
             return None
         if settings.algorithm in self.wants.choices:
             algorithm = settings.algorithm
-        crowds = self.heard[name] = _HeardCrowds(self, Listeners(name, channel_kind(name), self.channel.app), algorithm)
+        crowds = self.matched[name] = _MatchedCrowds(
+            self, Listeners(name, channel_kind(name), self.channel.app), algorithm
+        )
         return crowds
 
-    def _follow(self, connection: Connection, name: str, crowds: _HeardCrowds) -> bool:
+    def _follow(self, connection: Connection, name: str, crowds: _MatchedCrowds) -> bool:
         """Puts the connection on the chain of the channel, used just now; False when it has no room for one."""
         chains = connection.chains
         if chains is None:
@@ -136,7 +138,7 @@ class PatternDeltas(Fanout[Connection]):
     def rejoin(self, connection: Connection) -> None:
         """A subscriber has lost its bases of all that it hears by the pattern."""
         for name in self._names(connection):
-            self.heard[name].rejoin(connection)
+            self.matched[name].rejoin(connection)
 
     def _names(self, connection: Connection) -> list[str]:
         """The channels that the connection has a chain of by this pattern."""
@@ -146,5 +148,5 @@ class PatternDeltas(Fanout[Connection]):
         return [
             name
             for name, crowd in chains.crowds.items()
-            if (heard := self.heard.get(name)) is not None and heard.channel is crowd.channel
+            if (crowds := self.matched.get(name)) is not None and crowds.channel is crowd.channel
         ]

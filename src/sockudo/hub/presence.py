@@ -16,7 +16,7 @@ Cause = Literal["join", "disconnect", "timeout", "forced_disconnect", "orphan_cl
 
 
 class MemberEvent(NamedTuple):
-    """What became of a member. ``socket_id`` is None where no connection did it, ``user_info`` where nothing is said.
+    """What became of a member. ``socket_id`` is None where no connection did it, ``user_info`` where it is not given.
 
     ``user_info`` is JSON text, ``node_id`` the node of the connection, None for this one.
     """

@@ -95,7 +95,7 @@ class Doubts:
         other = similar_name(state, channel)
         if other is None or state.matches_pattern(channel):
             return
-        text = f"nobody is subscribed to {channel}, and {state.subscription_count(other)} to {other}"
+        text = f"no client is subscribed to {channel}, and {state.subscription_count(other)} to {other}"
         self._tell(errors.CHANNEL_NEAR_MISS, state.app_id, channel, text, channel=channel, event=event)
 
     def _tell(

@@ -50,7 +50,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What happened, to whom, and where it went wrong why. A field that does not apply is None and left out of JSON.
 
     ``at`` is in milliseconds since the epoch. ``error`` is a slug of the error catalogue, ``text`` what the other side
-    was told, ``cause`` what probably led to it, for operators alone. ``code`` is the WebSocket code of a close or an
+    got, ``cause`` what probably led to it, for operators alone. ``code`` is the WebSocket code of a close or an
     error frame. ``bytes`` is the size of a message's data and ``data`` its beginning. ``recipients`` are the
     connections of this node that a message went to, before their filters. No field ever holds a secret or a
     signature; names and data come from outside and may hold anything. ``cause`` may name other apps of the server:

@@ -140,7 +140,7 @@ class Inspector:
     def _ended(self, event: ConnectionEnded) -> None:
         error = event.error
         if error.spec is errors.SERVER_SHUTDOWN and not self.watching:
-            # Nobody will be here to ask why.
+            # No operator is connected later to ask why.
             return
         self._of(
             event.connection,
@@ -216,7 +216,7 @@ class Inspector:
         source = state.connection(sender)
         for watcher in self._watchers:
             selection = watcher.selection
-            # What another node accepted is shown there, but to those who watch somebody who is here.
+            # What another node accepted is shown there, but to those who watch a connection of this node.
             if received and selection.socket_id is None and selection.user_id is None:
                 continue
             if not selection.hears(state, channel, source, to_user):

@@ -208,8 +208,8 @@ class MemoryJobQueue:
     async def close(self) -> None:
         """Logs what is lost with the process."""
         if self._count:
-            said = f"{self._spec.items} are lost with the process: their queue is in memory"
-            structlog.get_logger(self._spec.logger).warning(said, messages=self._count)
+            text = f"{self._spec.items} are lost with the process: their queue is in memory"
+            structlog.get_logger(self._spec.logger).warning(text, messages=self._count)
 
     async def put(self, jobs: Sequence[Job], now_ms: int, *, lasting: bool = True) -> None:
         if self._count >= self._capacity or self._bytes >= self._capacity_bytes:

@@ -202,7 +202,7 @@ class ListedJobQueue(JobQueue, Protocol):
         ...
 
     async def find(self, keys: Sequence[str]) -> list[StoredJob | None]:
-        """The job of each key, whatever its stage; None for one that is not held."""
+        """The job of each key, in any stage; None for one that is not held."""
         ...
 
     async def page(

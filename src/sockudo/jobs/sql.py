@@ -82,7 +82,7 @@ class SqlJobQueue:
     """A `JobQueue` in the tables ``<word>_queue_…`` of a database.
 
     ``prepare`` is what has to be done before the first connection. ``one_machine``: all processes that share it are of
-    one machine, so the leases of one that has ended can be told. ``server`` is where they are, None for a file.
+    one machine, so the leases of one that has ended are recognised. ``server`` is where they are, None for a file.
     """
 
     def __init__(

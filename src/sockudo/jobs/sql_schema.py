@@ -3,7 +3,7 @@
 A row is a job. ``ready_at_ms`` is when it may be leased: its due time or the time it came, and while it is leased the
 end of the lease, so one index finds all that is due in order. Another one finds what came later than now, when clocks
 were put back. ``leased_at_ms`` and ``token`` are those of a lease, which may have ended. Jobs are found by the digest
-of their stage and key, apps by one of their id: digests have one length and are compared byte by byte whatever the
+of their stage and key, apps by one of their id: digests have one length and are compared byte by byte under any
 collation.
 
 Of jobs with an ordering key only the first may be leased. One behind it has a ``ready_at_ms`` that lies ahead, and gets

@@ -92,7 +92,7 @@ _PARTS: Final = 100
 _FREE: Final = "(leased_at_ms IS NULL OR ready_at_ms <= {})"
 # More of those behind the first of an ordering key are not looked at for one lease.
 _MOST_BEHIND: Final = 10_000
-# MySQL goes along the index in another way, and only if it is told to; the stage must not be one value for that.
+# MySQL goes along the index in another way, and only with a hint; the stage must not be one value for that.
 _MYSQL_HEADS: Final = """
 SELECT heads.least, (
   SELECT MIN(first.sequence) FROM {messages} AS first FORCE INDEX ({by_app})

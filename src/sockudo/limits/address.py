@@ -23,9 +23,9 @@ def client_address(peer: tuple[str, int] | str | None, headers: _Headers, trust_
     """
     hops = max(trust_hops, 1) if unix else trust_hops
     if hops > 0:
-        told = _told_by_proxies(headers, hops)
-        if told is not None:
-            return told
+        forwarded = _forwarded_by_proxies(headers, hops)
+        if forwarded is not None:
+            return forwarded
     host = peer[0] if isinstance(peer, tuple) else peer
     if not host:
         return UNKNOWN
@@ -33,7 +33,7 @@ def client_address(peer: tuple[str, int] | str | None, headers: _Headers, trust_
     return host[7:] if host.startswith("::ffff:") and "." in host else host
 
 
-def _told_by_proxies(headers: _Headers, hops: int) -> str | None:
+def _forwarded_by_proxies(headers: _Headers, hops: int) -> str | None:
     forwarded = b",".join(value for name, value in headers if name == b"x-forwarded-for")
     if forwarded:
         # Each proxy adds at the end. Only the entries added by trusted ones are to be believed.

@@ -123,7 +123,7 @@ class Elsewhere:
             except msgspec.DecodeError:
                 # Of a node that knows more kinds.
                 skipped += 1
-        # Behind what was not skipped: a watcher that skipped something keeps nothing more until that was told.
+        # Behind what was not skipped: a watcher that skipped something keeps nothing more until that was sent.
         watcher.skip(skipped)
 
     # ---- answering ----

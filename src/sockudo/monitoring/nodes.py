@@ -70,7 +70,7 @@ def _of_membership(bus: NetworkBus) -> Iterator[Numbers]:
 
 def _oldest(bus: NetworkBus) -> float:
     members = bus.membership
-    return max((members.heard(node.id) for node in members.live()), default=0.0)
+    return max((members.beat_age(node.id) for node in members.live()), default=0.0)
 
 
 def _of_requests(bus: NetworkBus) -> Iterator[Numbers | Distribution]:

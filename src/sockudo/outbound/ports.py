@@ -12,7 +12,7 @@ class Reply(NamedTuple):
     """An answer. Names of ``headers`` are in lower case; ``body`` has 64 KiB at most.
 
     ``whole`` is False when the connection broke within the body, or its end had not come by the deadline: what the head
-    says was said all the same. ``answered_at`` is when the head was there, in the loop's time; 0 from a client that
+    says holds all the same. ``answered_at`` is when the head was there, in the loop's time; 0 from a client that
     does not note it.
     """
 

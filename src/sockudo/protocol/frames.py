@@ -39,7 +39,7 @@ class Frame(msgspec.Struct, omit_defaults=True, gc=False):
 
     The fields are in the order in which JSON writes them. System events carry their V1 prefix (``pusher:`` or
     ``pusher_internal:``) and are rewritten for V2. ``data`` is a string, or `msgspec.Raw` with JSON text of any type,
-    or None where the frame has none. ``extras`` is decoded JSON. Never altered once it has been said.
+    or None where the frame has none. ``extras`` is decoded JSON. Never altered once it is published.
     """
 
     event: str

@@ -1,8 +1,8 @@
 """WebSocket framing of the server's side (RFC 6455 § 5): bytes in, messages out; payloads in, frames out.
 
 Server frames are not masked, so one built frame is shared by every subscriber. A reader belongs to one connection and
-keeps nothing while no frame is under way: an idle connection costs the object alone. No IO and no clock here; whoever
-owns the socket feeds what arrived and looks at ``failure``.
+keeps nothing while no frame is under way: an idle connection costs the object alone. No IO and no clock here; the
+owner of the socket feeds what arrived and looks at ``failure``.
 """
 
 from __future__ import annotations

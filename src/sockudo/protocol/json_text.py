@@ -1,7 +1,7 @@
 """What is wrong with a JSON text, in words of our own: syntax, nesting, lone surrogates, encoding.
 
 Every function takes the text as it arrived, valid or not, and answers with a byte position or None. One pass each,
-whatever the text.
+for any text.
 """
 
 from __future__ import annotations

@@ -145,8 +145,8 @@ class SharedCaches:
 
     def prepare(self, place: Place, ready: Ready | None) -> Ready | None:
         """What has to end before a subscriber is shown the last event, after what makes the channel ``ready``."""
-        nobody = self._bus.alone or self._membership.deaf
-        if (nobody and self._stored is None) or (ready is None and self._is_current(place)):
+        isolated = self._bus.alone or self._membership.deaf
+        if (isolated and self._stored is None) or (ready is None and self._is_current(place)):
             return ready
         return partial(self._prepared, place, ready)
 

@@ -32,10 +32,10 @@ __all__ = ["HubEntries", "LocalEntries"]
 
 # Counts up to this are sent at the end of the turn, larger ones once a second.
 _COUNT_AT_ONCE: Final = 100
-# Members of another node of which subscribers are told in one turn.
+# Members of another node that are reported to subscribers in one turn.
 _MEMBERS: Final = 250
 _SIGNED_IN: Final = b"1"
-# Channels that are counted for other nodes alone, and the seconds after which nobody seems to ask any more.
+# Channels that are counted for other nodes alone, and the seconds after which they count as unused.
 _MOST_WANTED: Final = 20_000
 _WANTED_FOR: Final = 3 * SCRUB_SECONDS
 # Seconds that a first subscriber waits for other nodes, and that what was made ready for it is kept.
@@ -140,7 +140,7 @@ class LocalEntries:
         self._own = own
         self._joined = False
         self._counts: dict[Place, None] = {}
-        # Of how many members subscribers here are told in one turn, and what waits for the next ones.
+        # How many members are reported to subscribers here in one turn, and what waits for the next ones.
         self.members_in_turn = _MEMBERS
         self._untold: dict[Place, deque[Slice]] = {}
         self._timers: set[asyncio.Handle] = set()
@@ -193,10 +193,10 @@ class LocalEntries:
         place = place_about(app_id, name) if kind is META else Place(app_id, name)
         topic = patterns_topic(app_id) if kind is WILDCARD else place.topic
         # Inside a process a subscription holds at once.
-        heard = not self._bus.networked or (topic in self._topics and self._topics.confirmed(topic) is None)
+        in_force = not self._bus.networked or (topic in self._topics and self._topics.confirmed(topic) is None)
         roster = place if kind.presence or kind is META else None
         reason: Reason = "meta" if kind is META else "prepared"
-        if heard and (roster is None or self._rosters.knows(roster, reason if kind is META else None)):
+        if in_force and (roster is None or self._rosters.knows(roster, reason if kind is META else None)):
             return None
         return partial(self._prepared, topic, roster, reason)
 

@@ -80,15 +80,15 @@ class Metachannels:
 
     def _change_members(self, state: AppState, place: Place, members: dict[str, bytes], change: RosterChange) -> None:
         # Where the channel itself has subscribers here, it reports its members as they are known there.
-        told = state.find(place.name) is not None
+        reported = state.find(place.name) is not None
         for user_id, info in change.put.items():
             if user_id == COUNT:
                 continue
             known, members[user_id] = members.get(user_id), info
-            if known != info and not told:
+            if known != info and not reported:
                 state.tell_meta(place.name, "member_added" if known is None else "presence_update", user_id=user_id)
         for user_id in change.removed:
             if user_id in members and not self._rosters.is_present(place, user_id):
                 del members[user_id]
-                if not told:
+                if not reported:
                     state.tell_meta(place.name, "member_removed", user_id=user_id)

@@ -18,7 +18,7 @@ class EventPushes(Protocol):
 
     async def before(self, app_id: str, name: str, data: Any, channels: Sequence[str], wanted: object) -> object:
         """What is done before the event is published: rules are applied to it, and ``wanted``, its ``extras.push``,
-        is accepted for each channel. Raises a `SockudoError` when the event must not be said.
+        is accepted for each channel. Raises a `SockudoError` when the event must not be published.
         """
         ...
 

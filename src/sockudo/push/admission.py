@@ -320,8 +320,8 @@ def idempotency_keys(intent: PublishIntent, *, chosen: bool) -> Keys:
     """
     names = [f"publish-id:{intent.app_id}:{intent.publish_id}"]
     if chosen:
-        said = (intent.publish_id, intent.targets, intent.payload, intent.overrides, intent.not_before_ms)
-        mark = sha256(_encode((*said, intent.expires_at_ms))).hexdigest()
+        parts = (intent.publish_id, intent.targets, intent.payload, intent.overrides, intent.not_before_ms)
+        mark = sha256(_encode((*parts, intent.expires_at_ms))).hexdigest()
         names.append(f"intent:{intent.app_id}:{mark}")
     start = max(intent.accepted_at_ms, intent.not_before_ms or 0)
     return Keys(names, intent.expires_at_ms or start + _DAY_MS)

@@ -1,4 +1,4 @@
-"""What push counts (spec: push § 11) and tells operators (spec: push § 9): numbers by label, read when somebody asks,
+"""What push counts (spec: push § 11) and tells operators (spec: push § 9): numbers by label, read when a request asks,
 and structured log lines. Labels are bounded: no label ever holds a publish, a device or a token.
 """
 

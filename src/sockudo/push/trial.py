@@ -82,8 +82,8 @@ def trial_from(body: bytes) -> TrialRequest:
     provider = provider_named(given.provider)
     if provider is None or provider not in TRIED:
         raise errors.INVALID_INPUT(f"provider must be one of {', '.join(ROUTE_NAMES[name] for name in TRIED)}")
-    said = given.payload or _Payload(title="A test", body="Sent to try the provider out.")
-    payload = Payload(title=said.title, body=said.body, icon=said.icon)
+    content = given.payload or _Payload(title="A test", body="Sent to try the provider out.")
+    payload = Payload(title=content.title, body=content.body, icon=content.icon)
     return TrialRequest(provider, payload, given.device_id, given.recipient)
 
 

@@ -66,7 +66,7 @@ class ForkedWorker(Generic[GenerationT]):
         with contextlib.suppress(OSError):
             self.channel.send(message)
 
-    def heard(self) -> bytes | None:
+    def next_message(self) -> bytes | None:
         """A message of the worker; None when there is none, and nothing when there will be no more."""
         try:
             return self.channel.recv(LONGEST_MESSAGE)

@@ -392,7 +392,7 @@ class Server:
     async def leave(self) -> None:
         """Stops where others go on: clients that come from now on are theirs, and those here go over time."""
         self._close_listeners()
-        # Whoever had just connected is served first: refused, it would take this for a failure.
+        # Connections that were just accepted are served first: refused, their clients would take this for a failure.
         await asyncio.sleep(_SETTLING_SECONDS)
         await self.stop(self.settings.drain_window)
 

@@ -268,7 +268,7 @@ class Services:
         for app in self.apps.all():
             self.gateway.state(app)
             _log.info("app", app_id=app.id, enabled=app.enabled)
-            # Of configured ones the configuration has said it already.
+            # The configuration has named the configured ones already.
             for warning in () if app.id in self.apps.configured else origin_warnings(app.record):
                 _log.warning("app", app_id=app.id, warning=warning)
 

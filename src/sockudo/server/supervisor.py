@@ -68,7 +68,7 @@ _Worker = ForkedWorker[_Generation]
 
 
 class Supervisor:
-    """Runs ``count`` workers with ``settings`` until it is told to stop. ``load`` reads the configuration anew."""
+    """Runs ``count`` workers with ``settings`` until a signal stops it. ``load`` reads the configuration anew."""
 
     def __init__(self, load: Callable[[], Loaded], settings: Settings, count: int, work: Work) -> None:
         self._load = load
@@ -187,7 +187,7 @@ class Supervisor:
         self._look()
 
     def _read(self, worker: _Worker) -> None:
-        message = worker.heard()
+        message = worker.next_message()
         if message is None:
             return
         if not message:
@@ -350,7 +350,7 @@ class Supervisor:
                 worker.say(RELOAD)
 
     def _restart(self) -> None:
-        """Replaces every worker, whatever the configuration says now."""
+        """Replaces every worker, also where the configuration did not change."""
         settings = self._read_settings()
         if settings is not None and self._current is not None:
             self._replace_with(settings, ())

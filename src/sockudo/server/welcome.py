@@ -80,12 +80,12 @@ def _dashboard_password(server: Server) -> list[str]:
             f"  The password of the dashboard is the one whose hash is in {password_file(settings)};",
             f"    `{_command()} dashboard password` makes another one.",
         ]
-    said = (
+    text = (
         "Password of the dashboard, for this data folder:"
         if settings.dev
         else "A password for the dashboard was made; it is shown only now:"
     )
-    return ["", f"  {said}", f"    password  {password}"]
+    return ["", f"  {text}", f"    password  {password}"]
 
 
 def _host(configured: str) -> str:

@@ -167,7 +167,7 @@ async def _send_past(session: SessionContext, request: Request, gate: Gate, head
             place = terminal or head
             live = hub.open(gate, {} if place is None else {name: place})
             if request.rewind is not None:
-                # What it wanted to see again came with the resume; whoever waits for the end of the past is told it.
+                # What it wanted to see again came with the resume; a client that waits for the end of the past gets it.
                 _tell_rewound(session, name, Rewound(live=live))
             return
     if request.rewind is None or head is None:
@@ -179,7 +179,7 @@ async def _send_past(session: SessionContext, request: Request, gate: Gate, head
 async def _rewind(session: SessionContext, request: Request, rewind: Rewind, gate: Gate, head: Position) -> None:
     """The past that a subscribe asked for (spec: history § 5.3); a store that fails now costs the past alone."""
     accepts = session.accepting(request.predicate)
-    told = Rewound(complete=False)
+    rewound = Rewound(complete=False)
     try:
         past = await session.node.publisher.history.service.rewind(
             session.live.id, request.name, count=rewind.count, seconds=rewind.seconds, head=head, predicate=accepts
@@ -189,9 +189,9 @@ async def _rewind(session: SessionContext, request: Request, rewind: Rewind, gat
     else:
         session.send_all(past.frames)
         retention, limit = past.truncated_by_retention, past.truncated_by_limit
-        told = Rewound(len(past.frames), 0, not retention and not limit, retention, limit)
+        rewound = Rewound(len(past.frames), 0, not retention and not limit, retention, limit)
     live = session.node.hub.open(gate, {request.name: head})
-    _tell_rewound(session, request.name, told._replace(live=live))
+    _tell_rewound(session, request.name, rewound._replace(live=live))
 
 
 def _tell_rewound(session: SessionContext, name: str, rewound: Rewound) -> None:

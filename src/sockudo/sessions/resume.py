@@ -119,7 +119,7 @@ async def _resume(
     terminals: dict[str, Position] = {}
     for name in tuple(resuming.places):
         subscription = subscribed.get(name)
-        event = Event.HEARD if subscription is not None else _readable(session, name)
+        event = Event.LISTENING if subscription is not None else _readable(session, name)
         position = resuming.places[name].position
         if event is Event.DENIED:
             _fail(session, resuming, name, event, _unauthorized(), position.serial)

@@ -38,7 +38,7 @@ class State(StrEnum):
 class Event(StrEnum):
     """What happens to one channel of a resume."""
 
-    HEARD = "heard"
+    LISTENING = "listening"
     """The connection is subscribed to it, by its name or by a pattern."""
     OPEN = "open"
     """It is not, and may read the channel without a signature."""
@@ -51,7 +51,7 @@ class Event(StrEnum):
     RECOVERED = "recovered"
     """All that was missed was found and sent."""
     FAILED = "failed"
-    """Something of it is gone, or nothing can be said."""
+    """Something of it is gone, or nothing can be proven."""
     LEFT = "left"
     """The subscription went while it was being looked up."""
     TIMED_OUT = "timed out"
@@ -64,7 +64,7 @@ _GIVEN_UP: Final = {Event.TIMED_OUT: State.DONE, Event.REPLACED: State.DONE}
 
 TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = {
     State.ASKED: {
-        Event.HEARD: State.LOOKING,
+        Event.LISTENING: State.LOOKING,
         Event.OPEN: State.LOOKING_AHEAD,
         Event.PROTECTED: State.AWAITED,
         Event.DENIED: State.DONE,

@@ -250,7 +250,7 @@ def server_engine(
     isolation: Isolation = "READ COMMITTED",
     by_index: bool = False,
 ) -> Engine:
-    """Connections to a server of whatever kind. Raises `ConfigError` when its driver is not installed."""
+    """Connections to a server of any kind. Raises `ConfigError` when its driver is not installed."""
     if isinstance(server, Postgres):
         return postgres_engine(
             server, pool_size=pool_size, timeout_ms=timeout_ms, isolation=isolation, by_index=by_index

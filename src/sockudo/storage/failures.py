@@ -152,8 +152,8 @@ def refuse(error: DBAPIError | OSError, of: Subject, *, known: bool = False) -> 
         raise of.spec(f"{capital(of.file)} cannot be used: {reason}", retry_after=RETRY_AFTER) from error
     reason = reason_of(error)
     if not known:
-        log, said = structlog.get_logger(of.logger), f"{of.store} failed"
-        log.warning(said, reason=reason, kind=type(error.orig).__name__, problem=_words(error))
+        log, text = structlog.get_logger(of.logger), f"{of.store} failed"
+        log.warning(text, reason=reason, kind=type(error.orig).__name__, problem=_words(error))
     silent = isinstance(error, OperationalError | InterfaceError) or isinstance(error.orig, sqlite3.Error)
     cause = error if silent or not of.secrets else None
     if isinstance(error, DataError) or _code(error) in _TOO_LARGE:

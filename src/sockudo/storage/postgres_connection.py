@@ -1,6 +1,6 @@
 """A connection to PostgreSQL for the event loop: statements that end in time, and notifications as they come.
 
-For work that would cost more in a thread than it takes. Whatever fails ends the connection: its owner makes another.
+For work that would cost more in a thread than it takes. Every failure ends the connection: its owner makes another.
 """
 
 from __future__ import annotations

@@ -133,12 +133,12 @@ class RedisReach:
         try:
             await _in_time(wire.ask("SUBSCRIBE", _SWITCHED))
             while True:
-                heard = wire.next()
-                done, _ = await asyncio.wait([heard], timeout=seconds)
+                message = wire.next()
+                done, _ = await asyncio.wait([message], timeout=seconds)
                 if not done:
                     wire.write(b"*1\r\n$4\r\nPING\r\n")
-                    await _in_time(heard)
-                reply = heard.result()
+                    await _in_time(message)
+                reply = message.result()
                 if isinstance(reply, list) and reply[0] == b"message" and self._concerns(reply[2]):
                     switched()
         finally:

@@ -65,7 +65,7 @@ class RedisWire(asyncio.Protocol):
     def __init__(self) -> None:
         self.take: Callable[[Any], None] = self._drop
         self.ended: Callable[[str], None] | None = None
-        self.heard = 0.0
+        self.answered_at = 0.0
         """When the last bytes came, in the loop's time."""
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
@@ -80,7 +80,7 @@ class RedisWire(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        self.heard = self._loop.time()
+        self.answered_at = self._loop.time()
         gets = self._reader.gets
         try:
             self._reader.feed(data)

@@ -54,7 +54,7 @@ _JSON: Final = {"content-type": "application/json"}
 
 
 def profile(name: str, seed: int = 1) -> Chooses:
-    """How sends are answered that nobody has scripted: a name of `PROFILES`. Raises ValueError for another."""
+    """How sends without a scripted answer are answered: a name of `PROFILES`. Raises ValueError for another."""
     if name == "flaky":
         chance = random.Random(seed)  # noqa: S311 - the same every time
         return lambda _: ProviderAnswer(503) if chance.random() < 0.3 else ProviderAnswer()

@@ -79,7 +79,7 @@ class RecordingClient:
         *,
         user_id: str | None = None,
         user_info: Any = None,
-        timeout: float = 5.0,  # noqa: ASYNC109 - said in the failure
+        timeout: float = 5.0,  # noqa: ASYNC109 - named in the failure
     ) -> Event:
         """Subscribe, signed with the app's secret where the channel needs it, and wait for the acknowledgement.
 
@@ -98,7 +98,7 @@ class RecordingClient:
         *,
         user_info: Any = None,
         watchlist: list[str] | None = None,
-        timeout: float = 5.0,  # noqa: ASYNC109 - said in the failure
+        timeout: float = 5.0,  # noqa: ASYNC109 - named in the failure
     ) -> Event:
         """Sign in as a user, signed with the app's secret, and wait for the confirmation."""
         await self.socket.signin(self.credentials, user_id, user_info=user_info, watchlist=watchlist)
@@ -116,13 +116,13 @@ class RecordingClient:
         *,
         channel: str | None = None,
         data: Any = ANYTHING,
-        timeout: float = 5.0,  # noqa: ASYNC109 - said in the failure
+        timeout: float = 5.0,  # noqa: ASYNC109 - named in the failure
     ) -> Event:
         """The first frame with this event (and channel, and data) that was not handed out yet; waits for it."""
         described = _described(event, channel, data)
         return await self._wait_for(lambda seen: _matches(seen, event, channel, data), described, timeout)
 
-    async def expect_error(self, code: int, *, timeout: float = 5.0) -> Event:  # noqa: ASYNC109 - said in the failure
+    async def expect_error(self, code: int, *, timeout: float = 5.0) -> Event:  # noqa: ASYNC109 - named in the failure
         """The next error frame with this code."""
 
         def matches(seen: Event) -> bool:
@@ -130,7 +130,7 @@ class RecordingClient:
 
         return await self._wait_for(matches, f"an error {code}", timeout)
 
-    async def expect_close(self, code: int, *, timeout: float = 5.0) -> str:  # noqa: ASYNC109 - said in the failure
+    async def expect_close(self, code: int, *, timeout: float = 5.0) -> str:  # noqa: ASYNC109 - named in the failure
         """Wait until the connection has ended with this code; answers the reason."""
         done, _ = await asyncio.wait([self._reader], timeout=timeout)
         if not done or self.closed is None:

@@ -88,10 +88,10 @@ def judge_endpoint(endpoint: Mapping[str, Any]) -> Finding | None:
     facts: dict[str, Any] = {"endpoint": endpoint["id"], **counts}
     if endpoint["state"] in ("failing", "held_back"):
         last = endpoint["last_answer"] or {}
-        said = last.get("status") or last.get("problem") or "nothing"
+        answer = last.get("status") or last.get("problem") or "nothing"
         held = ", and is left alone for a while" if endpoint["state"] == "held_back" else ""
         return problem(
-            f"{url} fails ({said}){held}: {counts['waiting']:,} wait, {counts['dead']:,} are dead",
+            f"{url} fails ({answer}){held}: {counts['waiting']:,} wait, {counts['dead']:,} are dead",
             last.get("advice") or "See `sockudo webhooks deliveries`.",
             **facts,
         )

@@ -97,9 +97,9 @@ def _error(answer: Answer, outcome: Outcome) -> str | None:
 def _text(answer: Answer, outcome: Outcome) -> str:
     row = explanation(answer.problem or "")
     if answer.status is not None:
-        said = f"the endpoint answered {answer.status}"
+        text = f"the endpoint answered {answer.status}"
     else:
-        said = row.meaning.removesuffix(".") if row is not None else f"no answer: {answer.problem}"
+        text = row.meaning.removesuffix(".") if row is not None else f"no answer: {answer.problem}"
     if outcome.state == "waiting":
-        return f"{said}; it is tried again"
-    return said if outcome.state == "delivered" else f"{said}; given up"
+        return f"{text}; it is tried again"
+    return text if outcome.state == "delivered" else f"{text}; given up"

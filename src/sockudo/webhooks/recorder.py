@@ -80,7 +80,9 @@ class Recorder:
         if self._wanted(app_id, "cache_miss"):
             self._say(app_id, events.cache_miss(channel, self._now_ms()))
 
-    def said(self, app_id: str, channel: str, event: str, data: bytes, socket_id: str, user_id: str | None) -> None:
+    def client_event(
+        self, app_id: str, channel: str, event: str, data: bytes, socket_id: str, user_id: str | None
+    ) -> None:
         """A client event on a channel; ``data`` is JSON text."""
         if self._wanted(app_id, "client_event"):
             self._say(app_id, events.client_event(channel, event, data, socket_id, user_id, self._now_ms()))
@@ -114,14 +116,14 @@ class Recorder:
     def tick(self, most: int | None = None) -> bool:
         """Reports the departures whose grace is over, ``most`` of them at a time; whether there may be more."""
         now = self._now()
-        told = 0
-        while self._held and told != most:
+        reported = 0
+        while self._held and reported != most:
             who, (due, cause) = next(iter(self._held.items()))
             if due > now:
                 return False
             del self._held[who]
             self._tell(_WENT[who.kind], who, cause)
-            told += 1
+            reported += 1
         return bool(self._held)
 
     def flush(self) -> None:

@@ -89,7 +89,7 @@ class Webhooks:
             UserReported: self._user_reported,
             MemberReported: self._member_reported,
             CacheMissed: lambda event: recorder.missed(*event),
-            ClientEvent: lambda event: recorder.said(*event),
+            ClientEvent: lambda event: recorder.client_event(*event),
         }
 
     def trace(self, traces: WebhookTraces) -> None:

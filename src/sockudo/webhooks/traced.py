@@ -102,8 +102,8 @@ def _server(url: str) -> dict[str, str | int]:
         port = parts.port or _PORTS.get(parts.scheme)
     except ValueError:
         return {}
-    told: dict[str, str | int] = {"server.address": parts.hostname or ""}
-    return told if port is None else {**told, "server.port": port}
+    attributes: dict[str, str | int] = {"server.address": parts.hostname or ""}
+    return attributes if port is None else {**attributes, "server.port": port}
 
 
 def _error(answer: Answer) -> str | None:

@@ -71,7 +71,7 @@ def test_a_channel_with_nearly_the_same_name_is_named_with_its_subscribers() -> 
     doubting.publish("elsewhere")
     doubting.publish("private-orders")
     assert doubting.slugs == ["channel_near_miss"] * 2
-    assert doubting.noted[0].text == "nobody is subscribed to private-Orders, and 2 to private-orders"
+    assert doubting.noted[0].text == "no client is subscribed to private-Orders, and 2 to private-orders"
 
 
 def test_the_same_is_noted_once_a_minute() -> None:

@@ -47,8 +47,8 @@ def test_every_kind_has_a_label() -> None:
             'message  app a  harbor  tide {"m": 2}  from the API · to 1 connection · 12 bytes · serial 4',
         ),
         (
-            Entry(1, "message", event="tide", source="client", recipients=0, cause="nobody is subscribed"),
-            "message  tide  nobody is subscribed  from a client · to 0 connections",
+            Entry(1, "message", event="tide", source="client", recipients=0, cause="no client is subscribed"),
+            "message  tide  no client is subscribed  from a client · to 0 connections",
         ),
         (
             Entry(1, "frame_refused", event="client-x", text="not enabled", error="client_event", code=4301),
@@ -78,7 +78,7 @@ def test_lines(entry: Entry, line: str) -> None:
     [
         (Entry(1, "subscribed"), "good"),
         (Entry(1, "message", recipients=2), "plain"),
-        (Entry(1, "message", recipients=0, cause="nobody is subscribed"), "warn"),
+        (Entry(1, "message", recipients=0, cause="no client is subscribed"), "warn"),
         (Entry(1, "closed", by="client", code=1000), "plain"),
         (Entry(1, "closed", by="network"), "warn"),
         (Entry(1, "closed", by="server", error="server_shutdown"), "warn"),

@@ -15,7 +15,7 @@ DESIGN = Path(__file__).parents[3] / "docs" / "design.md"
 def drawn() -> dict[State, dict[Event, State]]:
     """The table on the page, whose header names every event."""
     lines = DESIGN.read_text(encoding="utf-8").splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith(f"| | {Event.HEARD.value} |"))
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"| | {Event.LISTENING.value} |"))
     events = [Event(cell) for cell in cells(lines[start])[1:]]
     table: dict[State, dict[Event, State]] = {State.DONE: {}}
     for line in lines[start + 2 :]:
@@ -60,9 +60,9 @@ def entry(name: str) -> dict[str, object]:
 def test_the_aggregate_waits_for_the_last_channel_and_keeps_their_order() -> None:
     resuming = pending("a", "b", "private-c")
     resuming.advance("private-c", Event.PROTECTED)
-    resuming.advance("b", Event.HEARD)
+    resuming.advance("b", Event.LISTENING)
     resuming.advance("b", Event.FAILED, entry("b"))
-    resuming.advance("a", Event.HEARD)
+    resuming.advance("a", Event.LISTENING)
     resuming.advance("a", Event.RECOVERED, entry("a"))
     assert not resuming.settled
     assert resuming.advance("private-c", Event.SUBSCRIBED) is State.LOOKING

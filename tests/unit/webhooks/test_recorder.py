@@ -188,8 +188,8 @@ def test_other_events_are_told_at_once_and_each_time() -> None:
     recording.recorder.counted("app", "room", 2)
     recording.recorder.missed("app", "cache-room")
     recording.recorder.member_updated("app", "presence-room", "ana", b'{"status":"away"}')
-    recording.recorder.said("app", "private-room", "client-typing", b'{"on":true}', "1.2", None)
-    recording.recorder.said("app", "presence-room", "client-typing", b'"plain"', "1.2", "ana")
+    recording.recorder.client_event("app", "private-room", "client-typing", b'{"on":true}', "1.2", None)
+    recording.recorder.client_event("app", "presence-room", "client-typing", b'"plain"', "1.2", "ana")
     assert recording.bodies() == [
         {"name": "subscription_count", "channel": "room", "subscription_count": 2},
         {"name": "subscription_count", "channel": "room", "subscription_count": 2},
@@ -226,7 +226,7 @@ def test_nothing_is_told_that_nobody_wants() -> None:
         recorder.offline("app", "ana")
         recorder.counted("app", "room", 1)
         recorder.missed("app", "cache-room")
-        recorder.said("app", "private-room", "client-x", b"{}", "1.2", None)
+        recorder.client_event("app", "private-room", "client-x", b"{}", "1.2", None)
         recording.later(GRACE)
         assert recording.names == [wanted]
 

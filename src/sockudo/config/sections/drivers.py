@@ -23,7 +23,7 @@ _DATABASE_SPELLINGS = (("postgres", "pgsql"), ("postgresql", "pgsql"), ("surreal
 
 
 class ClusterHealth(Section, frozen=True):
-    """When a joined node is heard, and when it is held dead."""
+    """How often a joined node sends beats, and when it counts as dead."""
 
     heartbeat_interval_ms: int = setting(
         2000, "How often a node shows the others that it lives", env="CLUSTER_HEALTH_HEARTBEAT_INTERVAL", unit="ms"

@@ -175,7 +175,7 @@ class Push(Section, frozen=True):
 
     @property
     def repairs(self) -> bool:
-        """Whether publishes that nobody plans are looked for."""
+        """Whether publishes without a planner are looked for."""
         return self.repair_interval_secs > 0
 
     @property

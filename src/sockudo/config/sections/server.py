@@ -27,7 +27,7 @@ def _metric_prefix(text: str) -> str | None:
 
 @cache
 def _process_label() -> str:
-    import uuid  # a label that is only made when nobody chose one
+    import uuid  # a label that is only made without a configured one
 
     return str(uuid.uuid4())
 

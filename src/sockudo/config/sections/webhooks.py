@@ -135,7 +135,6 @@ class Webhooks(Section, frozen=True):
     )
     allow_private_addresses: bool = setting(
         False,
-        "Endpoints may have loopback, private and link-local addresses; false refuses them, whatever their name "
-        "resolves to",
+        "Endpoints may have loopback, private and link-local addresses; false refuses them under any name resolves to",
         env="WEBHOOK_ALLOW_PRIVATE_ADDRESSES",
     )

@@ -99,14 +99,14 @@ class PolicyForm:
         return found
 
     def view(self, settings: Settings, problems: Iterable[FieldProblem] = ()) -> list[GroupView]:
-        """The groups of the tab; fields that nobody touched show what the record holds now."""
-        told = _by_field(self._tab, problems)
+        """The groups of the tab; untouched fields show what the record holds now."""
+        texts = _by_field(self._tab, problems)
         return [
-            GroupView(group.title, group.text, [self._view(field, settings, told) for field in group.fields])
+            GroupView(group.title, group.text, [self._view(field, settings, texts) for field in group.fields])
             for group in TABS[self._tab]
         ]
 
-    def _view(self, field: Field, settings: Settings, told: Mapping[str, str]) -> FieldView:
+    def _view(self, field: Field, settings: Settings, texts: Mapping[str, str]) -> FieldView:
         path = field.path
         now, was, typed = self._now[path], self._was[path], self._typed[path]
         touched = typed != was
@@ -116,21 +116,21 @@ class PolicyForm:
             value,
             now,
             field.default(settings) if field.kind in ("number", "choice") else "",
-            told.get(path),
+            texts.get(path),
             now or "nothing" if touched and now not in (was, typed) else None,
             _unmatched(value) if path == "channels.allowed_origins" else [],
         )
 
 
 def _unmatched(lines: str) -> list[str]:
-    """What is to be said of origins that no page has."""
+    """The warnings about origins that no page has."""
     reasons = ((pattern, why_unmatched(pattern)) for pattern in lines.split("\n"))
     return [f"No page can match {pattern}: it {why}." for pattern, why in reasons if why]
 
 
 def _by_field(tab: Tab, problems: Iterable[FieldProblem]) -> dict[str, str]:
     """Problems by the field that they are shown beside: a part of one counts for the whole."""
-    told: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for path, text in problems:
         if path is None:
             continue
@@ -138,8 +138,8 @@ def _by_field(tab: Tab, problems: Iterable[FieldProblem]) -> dict[str, str]:
         for field in fields_of(tab):
             if below == field.path or below.startswith((f"{field.path}.", f"{field.path}[")):
                 rest = below[len(field.path) :]
-                told[field.path] = "; ".join(filter(None, (told.get(field.path), f"{rest} {text}".strip())))
-    return told
+                texts[field.path] = "; ".join(filter(None, (texts.get(field.path), f"{rest} {text}".strip())))
+    return texts
 
 
 def _shown(field: Field, record: App) -> str:

@@ -135,9 +135,9 @@ def _new_page(
     *,
     refusal: SockudoError | None = None,
 ) -> Response:
-    told: dict[str | None, list[str]] = {}
+    problems_of: dict[str | None, list[str]] = {}
     for field, text in problems or ():
-        told.setdefault(field if field in ("id", "key", "secret") else None, []).append(text)
+        problems_of.setdefault(field if field in ("id", "key", "secret") else None, []).append(text)
     return page(
         board,
         request,
@@ -145,7 +145,7 @@ def _new_page(
         status=_status(refusal) if refusal is not None else 422 if problems else 200,
         headers=retry_headers(refusal) if refusal is not None else None,
         sent=sent,
-        problems=told,
+        problems=problems_of,
         new_url=_NEW,
         read_only=why_read_only(board.settings),
         lost=why_lost(board),
@@ -170,8 +170,8 @@ def _adding(board: Board) -> Answer:
         except SockudoError as refusal:
             if refusal.spec in (errors.APP_EXISTS, errors.APP_KEY_TAKEN):
                 return _new_page(board, request, sent, problems_of(refusal))
-            told = [FieldProblem(None, failure_text(refusal))]
-            return _new_page(board, request, sent, told, refusal=refusal)
+            problems = [FieldProblem(None, failure_text(refusal))]
+            return _new_page(board, request, sent, problems, refusal=refusal)
         except ConfigError as error:
             return _new_page(board, request, sent, problems_of(error))
         return redirect(request, app_url(app.id), f"App '{app.id}' is there and can be used.")
@@ -191,7 +191,7 @@ def _general_page(
     fresh: bool = False,
     acted: str = "",
     sent: Form | None = None,
-    told: str | None = None,
+    problem: str | None = None,
     status: int = 200,
     error: str | None = None,
     refusal: SockudoError | None = None,
@@ -210,7 +210,7 @@ def _general_page(
         snippets=snippets(board, app, request.headers.get("host", ""), reveal=reveal),
         acted=acted,
         sent=sent or Form([]),
-        told=told,
+        problem=problem,
         headers=retry_headers(refusal) if refusal is not None else None,
     )
 
@@ -248,7 +248,7 @@ def _acting(
         app, sent = _asked(board, request), await read_form(request)
         problem = _confirmed(app.id, sent) if confirm else None
         if problem is not None:
-            return _general_page(board, request, app.record, acted=name, sent=sent, told=problem, status=422)
+            return _general_page(board, request, app.record, acted=name, sent=sent, problem=problem, status=422)
         try:
             return await act(app.id, sent, request)
         except SockudoError as refusal:

@@ -17,7 +17,7 @@ from sockudo.protocol.names import channel_kind, check_channel_name
 if TYPE_CHECKING:
     from sockudo.dashboard.board import Board
 
-__all__ = ["Past", "ShownMessage", "history_page", "presence_page", "shown_messages", "told"]
+__all__ = ["Past", "ShownMessage", "history_page", "presence_page", "read_past", "shown_messages"]
 
 
 class Past(NamedTuple):
@@ -53,7 +53,7 @@ async def presence_page(board: Board, app: LiveApp, channel: str, parameters: Ma
     return await _presence_history(board, app, channel).page(app.id, channel, http_query(parameters))
 
 
-async def told(board: Board, app: LiveApp, channel: str, parameters: Mapping[str, str], *, presence: bool) -> Past:
+async def read_past(board: Board, app: LiveApp, channel: str, parameters: Mapping[str, str], *, presence: bool) -> Past:
     """A page and the stream's state for a page that shows both, and what is wrong with either; raises nothing."""
     page: dict[str, Any] | None = None
     stream: dict[str, Any] | None = None

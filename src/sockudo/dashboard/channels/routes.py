@@ -16,7 +16,7 @@ from sockudo.dashboard.asked import Form, asked_app, channel_url, choice, known_
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.channels.detail import ChannelView, TestEvent, channel_view, members, publish, subscribers
 from sockudo.dashboard.channels.listing import KINDS, MATCHES, SORTS, ChannelQuery, ChannelRow, find_channels
-from sockudo.dashboard.channels.past import history_page, presence_page, shown_messages, told
+from sockudo.dashboard.channels.past import history_page, presence_page, read_past, shown_messages
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.dashboard.replies import json, page, redirect
 from sockudo.errors import SockudoError
@@ -152,7 +152,7 @@ async def channel_page(board: Board, request: Request, app: LiveApp, name: str, 
         more = {"found": await subscribers(*place) if view == "subscribers" else await members(*place)}
     elif view:
         asked = {"limit": _HISTORY_LIMIT, **dict(request.query_params)}
-        past = await told(board, app, name, asked, presence=view == "presence-history")
+        past = await read_past(board, app, name, asked, presence=view == "presence-history")
         more = {"past": past, "messages": [], "cursor": request.query_params.get("cursor")}
         if view == "history" and past.page is not None:
             more["messages"] = shown_messages(past.page)

@@ -44,7 +44,7 @@ def mesh_carrier(run_dir: Path) -> MeshCarrier:
 
 
 class MeshCarrier:
-    """A `Carrier` over Unix sockets; whoever may use the run directory is trusted."""
+    """A `Carrier` over Unix sockets; every process that may use the run directory is trusted."""
 
     def __init__(self, run_dir: Path) -> None:
         self.name = f"the workers' sockets in {run_dir}"
@@ -212,7 +212,7 @@ class MeshCarrier:
 
     @property
     def _announced(self) -> int:
-        """The number of what every link was told."""
+        """The number of the last change that every link has."""
         return self._number - bool(self._changes)
 
     def _confirm(self) -> None:

@@ -40,7 +40,7 @@ class LinkOwner(Protocol):
     dropped: int
 
     def greeted(self, link: Link, peer: str) -> None:
-        """The other side said its name; its first frame."""
+        """The peer sent its name; its first frame."""
 
     def announced(self, link: Link, number: int, added: Sequence[str], ended: Sequence[str]) -> None:
         """The peer subscribed to topics, and ended others; with a ``number`` it wants that confirmed."""
@@ -55,7 +55,7 @@ class LinkOwner(Protocol):
         """The peer had to drop payloads."""
 
     def ended(self, link: Link) -> None:
-        """The connection is closed; ``link.left`` says whether the peer said that it would be."""
+        """The connection is closed; ``link.left`` says whether the peer announced it."""
 
 
 def payload_frame(topic: str, payload: bytes) -> bytes:
@@ -239,7 +239,7 @@ class Link(asyncio.Protocol):
     def _confirmed(self, body: bytes) -> None:
         self._owner.confirmed(self, _NUMBER.unpack(body)[0])
 
-    def _told_lossy(self, _body: bytes) -> None:
+    def _on_lost(self, _body: bytes) -> None:
         self._owner.lossy(self)
 
     def _bye(self, _body: bytes) -> None:
@@ -250,6 +250,6 @@ _CONTROLS: Final[dict[int, Callable[[Link, bytes], None]]] = {
     _HELLO: Link._hello,
     _TOPICS: Link._announced,
     _OK: Link._confirmed,
-    _LOST: Link._told_lossy,
+    _LOST: Link._on_lost,
     _BYE: Link._bye,
 }

@@ -181,8 +181,8 @@ class NatsCarrier:
         link = await NatsConnection.make(server, self, login, timeout_ms=timeout_ms, silence_ms=silence_ms)
         try:
             async with asyncio.timeout(timeout_ms / 1000):
-                nobody = os.urandom(16).hex()
-                await link.probe(subject_of(self._settings.prefix, f"{kind}:{nobody}") for kind in _KINDS)
+                unused = os.urandom(16).hex()
+                await link.probe(subject_of(self._settings.prefix, f"{kind}:{unused}") for kind in _KINDS)
                 if link.refused:
                     raise errors.SERVICE_UNAVAILABLE(
                         f"NATS at {server.place} does not let this user publish and subscribe to "
@@ -205,14 +205,14 @@ class NatsCarrier:
             raise
         return link
 
-    def on_servers(self, told_by: NatsServer, addresses: Iterable[str]) -> None:
+    def on_servers(self, sender: NatsServer, addresses: Iterable[str]) -> None:
         """Takes the servers of the cluster, to connect to another one when this one is lost."""
-        told: dict[NatsServer, None] = {}
+        listed: dict[NatsServer, None] = {}
         for address in islice(addresses, _MAX_SERVERS):
             with contextlib.suppress(ValueError):
-                told[NatsServer.of(address, tls=told_by.tls, name=told_by.name)] = None
-        known = [server for server in self._servers if server in self._configured or server in told]
-        self._servers = [*known, *(server for server in told if server not in known)]
+                listed[NatsServer.of(address, tls=sender.tls, name=sender.name)] = None
+        known = [server for server in self._servers if server in self._configured or server in listed]
+        self._servers = [*known, *(server for server in listed if server not in known)]
 
     def on_room(self) -> None:
         """Goes on sending."""

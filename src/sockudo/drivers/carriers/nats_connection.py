@@ -120,7 +120,7 @@ class NatsConnection(asyncio.Protocol):
         return done
 
     async def probe(self, subjects: Iterable[bytes]) -> None:
-        """Subscribes to subjects of nobody's and publishes on them: ``refused`` says then whether this user may."""
+        """Subscribes to unused subjects and publishes on them: ``refused`` says then whether this user may."""
         for subject in subjects:
             self.write(b"SUB %b 0\r\n%bUNSUB 0\r\n" % (subject, publish_line(subject, b"")))
         await self.flush()
@@ -148,7 +148,7 @@ class NatsConnection(asyncio.Protocol):
         self._pongs.clear()
 
     def _look(self) -> None:
-        """Asks a server that has said nothing for a while, and ends the connection to one that has not answered."""
+        """Asks a server that has been silent for a while, and ends the connection to one that has not answered."""
         if not self._heard and self._pongs:
             self.end("it does not answer")
             return

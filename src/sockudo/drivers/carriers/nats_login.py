@@ -42,8 +42,8 @@ class NatsServer(NamedTuple):
     def of(cls, address: str, *, tls: bool = False, name: str = "") -> NatsServer:
         """The server of an address of the configuration, or of one that a server tells of its cluster.
 
-        The second kind has no names, so the certificate is for the ``name`` of the one that told. Raises ValueError
-        for what is no address.
+        The second kind has no names, so the certificate is for the ``name`` of the server that named it. Raises
+        ValueError for what is no address.
         """
         url = urlsplit(address if "://" in address else f"nats://{address}")
         host = url.hostname or ""

@@ -108,7 +108,7 @@ def connect_line(options: dict[str, object]) -> bytes:
 
 
 def publish_line(subject: bytes, payload: bytes) -> bytes:
-    """A payload for whoever subscribed to the subject."""
+    """A payload for the subscribers of the subject."""
     return b"PUB %b %d\r\n%b\r\n" % (subject, len(payload), payload)
 
 

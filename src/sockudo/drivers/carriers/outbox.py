@@ -1,4 +1,4 @@
-"""What waits to be sent, within bounds: past them the oldest payloads are dropped, counted and told of."""
+"""What waits to be sent, within bounds: past them the oldest payloads are dropped, counted and reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_PAYLOADS: Final = 50_000
 # What a payload costs beside its bytes.
 _EACH: Final = 64
-# Losses of one turn on more topics than this are told of as losses on all.
+# Losses of one turn on more topics than this are reported as losses on all.
 _TOPICS: Final = 1_000
 
 

@@ -138,7 +138,7 @@ class PostgresCarrier:
         return self._confirmations.ask(channel, connected=self._link.current is not None)
 
     def unsubscribe(self, topic: str) -> None:
-        # Its channel is heard on: there are few, and they have other topics.
+        # It goes on listening to the channel: there are few, and they have other topics.
         self._topics.discard(topic)
 
     def interested(self, topic: str) -> bool:
@@ -201,7 +201,7 @@ class PostgresCarrier:
             await worker.close()
 
     async def _connect(self) -> PostgresLink:
-        """Both connections, with every channel heard, and what was missed in the table handed over."""
+        """Both connections, listening to every channel, and what was missed in the table handed over."""
         sending = await PostgresConnection.make(self._server, self._timeout_ms, _SUBJECT)
         try:
             listening = await PostgresConnection.make(self._server, self._timeout_ms, _SUBJECT)
@@ -237,13 +237,13 @@ class PostgresCarrier:
 
     async def _hears(self, sending: PostgresConnection, listening: PostgresConnection) -> bool:
         """Whether notifications come: behind a pooler that changes connections they do not."""
-        channel, heard = f"{self._prefix}_p_{self._id.hex()}", asyncio.Event()
-        listening.listen(lambda _channel, _text: heard.set())
+        channel, arrived = f"{self._prefix}_p_{self._id.hex()}", asyncio.Event()
+        listening.listen(lambda _channel, _text: arrived.set())
         await listening.execute(f'LISTEN "{channel}"'.encode())
         await sending.execute(b"SELECT pg_notify(%s, '')", (channel,))
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
-                await heard.wait()
+                await arrived.wait()
         except TimeoutError:
             if self._mode == "notify":
                 raise _SUBJECT.spec(
@@ -264,7 +264,7 @@ async def _settle(connection: PostgresConnection, timeout_ms: int) -> None:
     settings = {
         "statement_timeout": timeout_ms,
         "lock_timeout": timeout_ms,
-        # A payload that a crash of the database loses is one that nobody has asked for since.
+        # A payload that a crash of the database loses is one that no node has asked for since.
         "synchronous_commit": "off",
         # Each statement has an index that fits, also while the table was never analyzed.
         "enable_seqscan": "off",

@@ -14,7 +14,7 @@ __all__ = ["Found", "Inbox"]
 # Beyond these, what waits for a row is given up.
 _MAX_NOTES: Final = 50_000
 _MAX_BYTES: Final = 16 * 1024 * 1024
-# Senders that are remembered; those not heard for longest are forgotten first.
+# Senders that are remembered; the longest silent ones are forgotten first.
 _MAX_SENDERS: Final = 10_000
 
 
@@ -130,7 +130,7 @@ class Inbox:
                 self._deliver(note, body)
 
     def _deliver(self, note: Note, body: bytes) -> None:
-        # One row is told of on each of its channels, and found again in the table.
+        # One row is announced on each of its channels, and found again in the table.
         if note.number <= self.last.get(note.sender, 0):
             return
         self._note(note.sender, note.number)
@@ -141,7 +141,7 @@ class Inbox:
     def _note(self, sender: bytes, number: int) -> None:
         if number <= self.last.get(sender, 0):
             return
-        # In the order in which they were heard.
+        # In the order in which they arrived.
         self.last.pop(sender, None)
         self.last[sender] = number
         if len(self.last) > _MAX_SENDERS:

@@ -136,7 +136,7 @@ class Listener:
             connection.listen(self._heard)
 
     def ask(self, channels: Iterable[str]) -> None:
-        """Has channels heard, too."""
+        """Listens to more channels."""
         self._new.extend(channels)
         self._wake.set()
 

@@ -75,10 +75,10 @@ class Statements:
             items = f'"{prefix}_items"'
             return text.format(senders=_SENDERS.format(items=items), items=items, limit=_FOUND_AT_ONCE).encode()
 
-        self._notify = b"SELECT pg_notify(c, t) FROM unnest(%s::text[], %s::text[]) AS told (c, t)"
+        self._notify = b"SELECT pg_notify(c, t) FROM unnest(%s::text[], %s::text[]) AS notes (c, t)"
         self._put = of(
             "WITH put AS (INSERT INTO {items} (sender, n, channels, body) VALUES (%s, %s, %s::text[], %s)) "
-            "SELECT pg_notify(c, t) FROM unnest(%s::text[], %s::text[]) AS told (c, t)"
+            "SELECT pg_notify(c, t) FROM unnest(%s::text[], %s::text[]) AS notes (c, t)"
         )
         self._find, self._end = of(_FIND), of(_END)
         self._get = of(

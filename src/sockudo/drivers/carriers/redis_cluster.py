@@ -223,14 +223,14 @@ class RedisClusterCarrier:
             self._lost_more = False
             self._lost.clear()
             self.overflowed(None)
-        told = set()
+        reported = set()
         for topic in self._lost:
             link = self._slots[self._slot(topic)]
             if link is not None and link.up:
-                told.add(topic)
-        self._lost -= told
-        if told and self._working and self._observer is not None:
-            self._observer.lost(tuple(told))
+                reported.add(topic)
+        self._lost -= reported
+        if reported and self._working and self._observer is not None:
+            self._observer.lost(tuple(reported))
 
     def _settle(self, missing: bool = False) -> None:
         """Says that the carrier works when every link does, or, with ``missing``, when one does."""
@@ -244,7 +244,7 @@ class RedisClusterCarrier:
 
     async def _follow(self) -> None:
         """Looks what is where: every 30 s, and, when something changed, at once and then with growing pauses."""
-        waits, told = pauses(), ""
+        waits, logged = pauses(), ""
         while True:
             try:
                 await asyncio.wait_for(self._stale.wait(), _REFRESHED_EVERY)
@@ -256,12 +256,12 @@ class RedisClusterCarrier:
             try:
                 ranges = await self._reach.masters()
             except RedisWireError as problem:
-                if str(problem) != told:
-                    told = str(problem)
-                    _log.warning("no server of the Redis Cluster answers", problem=told)
+                if str(problem) != logged:
+                    logged = str(problem)
+                    _log.warning("no server of the Redis Cluster answers", problem=logged)
                 self._look_soon()
                 continue
-            told = ""
+            logged = ""
             gone = self._place(ranges)
             await asyncio.gather(*(link.close() for link in gone))
             self._settle()

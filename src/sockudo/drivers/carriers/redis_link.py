@@ -115,7 +115,7 @@ class RedisLink:
         self._tasks = start_tasks(self._keep())
 
     async def close(self, seconds: float = 0.0) -> None:
-        """Sends what waits, for ``seconds`` at most, and disconnects. Nothing is told any more."""
+        """Sends what waits, for ``seconds`` at most, and disconnects. The observer gets no more calls."""
         if seconds and self.up:
             await self.outbox.drain(seconds)
         await end_tasks(self._tasks)
@@ -198,7 +198,7 @@ class RedisLink:
         loop = asyncio.get_running_loop()
         since = loop.time()
         while True:
-            silent = loop.time() - max(wire.heard, since)
+            silent = loop.time() - max(wire.answered_at, since)
             left = self._pace.answer - silent
             if self._lost is not None and self._lost.done():
                 waiter.cancel()

@@ -1,4 +1,4 @@
-"""What is subscribed to on one connection to Redis, and what is heard through it."""
+"""What is subscribed to on one connection to Redis, and what arrives through it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class RedisTopics:
         self._sent: set[bytes] = set()
         self._asked: dict[bytes, int] = {}
         self._leaving: dict[bytes, int] = {}
-        self._told: list[str] = []
+        self._in_force: list[str] = []
         self._pong: asyncio.Future[None] | None = None
         self._scheduled = False
 
@@ -114,9 +114,9 @@ class RedisTopics:
     def _end_turn(self) -> None:
         self._scheduled = False
         self._flush()
-        if self._told:
-            told, self._told = self._told, []
-            self._confirmed(told)
+        if self._in_force:
+            topics, self._in_force = self._in_force, []
+            self._confirmed(topics)
 
     def _flush(self) -> None:
         if self._wire is None:
@@ -154,7 +154,7 @@ class RedisTopics:
                 yield group[start : start + _BATCH]
 
     def _tell(self, channel: bytes) -> None:
-        self._told.append(self._wanted[channel])
+        self._in_force.append(self._wanted[channel])
         self._schedule()
 
     # ---- what comes ----

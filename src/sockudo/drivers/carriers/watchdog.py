@@ -47,9 +47,9 @@ class Watchdog:
         self._timer = asyncio.get_running_loop().call_later(self._seconds / _LOOKS, self._turn)
 
     def _watch(self) -> None:
-        told = 0.0
+        reported = 0.0
         while not self._closed.wait(self._seconds / _LOOKS):
             turned = self._turned
-            if turned != told and time.monotonic() - turned > self._seconds:
-                told = turned
+            if turned != reported and time.monotonic() - turned > self._seconds:
+                reported = turned
                 self._still()

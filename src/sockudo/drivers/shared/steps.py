@@ -69,7 +69,7 @@ class CacheSteps:
 
 
 def _unclaimed(step: Step, result: Any) -> Sequence[Step]:
-    """What undoes a claim that nobody waits for any more."""
+    """What undoes a claim that no caller waits for any more."""
     claimed = step.what == "claim" and result[0] == "claimed"
     return [step._replace(what="free")] if claimed else ()
 

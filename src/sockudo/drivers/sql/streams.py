@@ -1,7 +1,7 @@
 """The rows of the streams, which everything else is ordered by.
 
 A transaction locks those of its channels, always in the same order, so that nodes wait for each other in turn, and the
-serials that one of them gives are seen by nobody before it ends. SQLite has one lock for all, taken at the start of a
+serials that one of them gives are invisible before it ends. SQLite has one lock for all, taken at the start of a
 transaction.
 """
 
@@ -39,7 +39,7 @@ def found_stream(connection: Connection, sql: Statements, app_id: str, channel: 
 
 
 def locked_streams(connection: Connection, sql: Statements, places: Iterable[Place]) -> dict[Place, StreamRow]:
-    """Those of the streams that exist; nobody else changes them before the transaction ends."""
+    """Those of the streams that exist; no other transaction changes them before the transaction ends."""
     hashes = [place_hash(*place) for place in places]
     if not hashes:
         return {}

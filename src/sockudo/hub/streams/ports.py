@@ -121,7 +121,7 @@ class HistoryStore(Protocol):
         """Deletes at most ``limit`` things that are past their time; how many, and whether more are left.
 
         They are rows older than the window of their stream, keys, and streams that were never written to and that
-        nobody asked `ensure` for within their window. A stream that was written to stays: its numbering goes on. So
+        no `ensure` asked for within their window. A stream that was written to stays: its numbering goes on. So
         does one that `reset` or `rotate` gave its id, since the ids before it must not come back.
         """
         ...

@@ -17,7 +17,7 @@ from sockudo.protocol.delta.policy import (
     wants_deltas,
 )
 from sockudo.protocol.delta.settings import INHERITED, Algorithm, ChannelDelta, ChannelDeltas, DeltaOptions
-from sockudo.protocol.delta.track import DeltaTrack, Said
+from sockudo.protocol.delta.track import DeltaPayloads, DeltaTrack
 
 __all__ = [
     "INHERITED",
@@ -27,9 +27,9 @@ __all__ = [
     "DeltaChannel",
     "DeltaNode",
     "DeltaOptions",
+    "DeltaPayloads",
     "DeltaRequest",
     "DeltaTrack",
-    "Said",
     "choose_algorithm",
     "has_one_base",
     "read_algorithms",

@@ -28,7 +28,7 @@ from sockudo.protocol.delta.policy import is_eligible, poisons_bases
 from sockudo.protocol.delta.settings import Algorithm
 from sockudo.protocol.frames import Frame
 
-__all__ = ["LAST_NUMBER", "DeltaTrack", "Said"]
+__all__ = ["LAST_NUMBER", "DeltaPayloads", "DeltaTrack"]
 
 LAST_NUMBER: Final = 2**31 - 1
 """SDKs read numbers into 32 signed bits; a group that has used them up is sent plain."""
@@ -36,7 +36,7 @@ LAST_NUMBER: Final = 2**31 - 1
 _NEVER: Final = -1
 
 
-class Said:
+class DeltaPayloads:
     """One frame as each crowd gets it, as payloads: ``settled`` and ``newcomers``.
 
     Each is either ``full``, the very object, which is the frame with its metadata or the text that was published, which
@@ -187,7 +187,7 @@ class DeltaTrack:
         compress: bool = True,
         shown: Frame | None = None,
         reduced: bytes | None = None,
-    ) -> Said:
+    ) -> DeltaPayloads:
         """Publishes a frame to all that joined. ``text`` is its JSON, the same object for every track of the channel.
 
         ``shown`` is the frame as subscribers see it, where that differs. Binary formats need ``reduced``, the frame's
@@ -201,22 +201,22 @@ class DeltaTrack:
         if not compress or target is None or not is_eligible(frame, text, self._channel.options):
             if poisons_bases(text):
                 self.forget()
-            return Said(text, text, text)
+            return DeltaPayloads(text, text, text)
         key = self._channel.key_of(frame)
         if key is None and self._channel.keyed:
-            return Said(text, text, text)
+            return DeltaPayloads(text, text, text)
         group = self._group(key)
         number = max(group.next_number, self._floor)
         if number > LAST_NUMBER:
-            return Said(text, text, text)
+            return DeltaPayloads(text, text, text)
         full = self._frames.full_frame(shown or frame, text, number, key)
         delta = self._delta(group, frame, target, key, number, now)
         if delta is None or len(delta) >= len(full):
-            said = Said(full, full, full)
+            payloads = DeltaPayloads(full, full, full)
         else:
-            said = Said(full, delta, delta if self._newest <= group.previous else full)
-        self._advance(group, frame, target, number, now, is_delta=said.settled is not full)
-        return said
+            payloads = DeltaPayloads(full, delta, delta if self._newest <= group.previous else full)
+        self._advance(group, frame, target, number, now, is_delta=payloads.settled is not full)
+        return payloads
 
     def _group(self, key: str | None) -> _Group:
         """The group of the key, most recently used from now on."""

@@ -67,11 +67,11 @@ def try_provider(
             raise typer.Exit(ExitCode.DONE if taken else ExitCode.REFUSED)
         _print(reply)
         if not taken:
-            said = _SAID.get(reply["outcome"], reply["outcome"])
+            outcome = _SAID.get(reply["outcome"], reply["outcome"])
             remedies = [reply["remedy"]] if reply.get("remedy") else []
             if reply.get("code"):
                 remedies.append(f"More: sockudo explain {reply['code']}")
-            fail(f"{name} {said}.", ExitCode.REFUSED, *remedies)
+            fail(f"{name} {outcome}.", ExitCode.REFUSED, *remedies)
         typer.echo(f"{name} took it. Whether it is shown is up to the device.")
 
     with_push(server.resolve(), run)
@@ -111,7 +111,7 @@ def _print(reply: Mapping[str, Any]) -> None:
     if error:
         rows["class"] = " ".join(filter(None, (error.get("class"), error.get("failureClass"))))
     if error.get("reason"):
-        rows["said"] = error["reason"]
+        rows["answer"] = error["reason"]
     if error.get("retryAfterMs"):
         rows["again after"] = local_time(error["retryAfterMs"])
     print_rows(rows)

@@ -83,7 +83,7 @@ def print_status(status: Mapping[str, Any]) -> None:
     failures = status.get("failures", ())
     if failures:
         typer.echo()
-        head = ["provider", "failure", "count", "for example", "what it said"]
+        head = ["provider", "failure", "count", "for example", "its answer"]
         print_aligned([head, *map(_failure, failures)], "")
 
 
@@ -113,13 +113,13 @@ def remarks(status: Mapping[str, Any]) -> Iterator[str]:
 
 def print_deliveries(deliveries: Sequence[Mapping[str, Any]], empty: str) -> None:
     """What became of single recipients."""
-    rows = [["time", "device", "provider", "outcome", "attempt", "said"]]
+    rows = [["time", "device", "provider", "outcome", "attempt", "answer"]]
     for each in deliveries:
         error = each.get("error") or {}
-        said = " ".join(dict.fromkeys(filter(None, (error.get("class"), error.get("reason")))))
+        answer = " ".join(dict.fromkeys(filter(None, (error.get("class"), error.get("reason")))))
         device = each.get("deviceId") or "(raw recipient)"
         attempt = str(each.get("attempt", 1))
-        rows.append([local_time(each["occurredAtMs"]), device, each["provider"], each["outcome"], attempt, said])
+        rows.append([local_time(each["occurredAtMs"]), device, each["provider"], each["outcome"], attempt, answer])
     print_aligned(rows, empty)
 
 

@@ -66,9 +66,9 @@ class _RichBar:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[details]}"))
         self._progress = Progress(*columns, console=Console(stderr=True))
-        self._task = self._progress.add_task("queued", total=None, said="")
+        self._task = self._progress.add_task("queued", total=None, details="")
 
     def __enter__(self) -> _RichBar:
         self._progress.start()
@@ -81,15 +81,15 @@ class _RichBar:
         counts = funnel_of(status)
         names = ("succeeded", "failed", "expired", "dead_lettered", "retrying")
         # Without a known total a number means nothing: before it is planned, the bar moves alone.
-        said = [f"{counts.settled:,} of {counts.planned:,}"] if counts.planned else []
-        said += [f"{value:,} {name.replace('_', ' ')}" for name in names if (value := getattr(counts, name))]
+        details = [f"{counts.settled:,} of {counts.planned:,}"] if counts.planned else []
+        details += [f"{value:,} {name.replace('_', ' ')}" for name in names if (value := getattr(counts, name))]
         if status.get("retryAfterMs"):
-            said.append(f"next at {local_time(status['retryAfterMs'])}")
+            details.append(f"next at {local_time(status['retryAfterMs'])}")
         self._progress.update(
             self._task,
             description=status["state"],
             # Without recipients there is nothing to wait for.
             total=counts.planned or (0 if status["state"] in TERMINAL else None),
             completed=counts.settled,
-            said=", ".join(said),
+            details=", ".join(details),
         )

@@ -36,7 +36,7 @@ def why(
     as_json: Json = False,
     server: ServerOptions,
 ) -> None:
-    """Say why somebody got no notification, and what to do. The exit code is 0 when everything was delivered."""
+    """Say why a device got no notification, and what to do. The exit code is 0 when everything was delivered."""
 
     async def run(push: PushApi) -> None:
         found = await push.why(whom, publish_id=publish_id)

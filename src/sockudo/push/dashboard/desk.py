@@ -169,12 +169,12 @@ async def publish_shown(area: PushArea, app_id: str, publish_id: str) -> dict[st
                 "remedy": None if about is None else about.remedy,
             }
         )
-    told = None if row is None else {"code": row.slug, "meaning": row.meaning, "remedy": row.remedy}
+    explanation = None if row is None else {"code": row.slug, "meaning": row.meaning, "remedy": row.remedy}
     cancellable = (status.not_before_ms or 0) > push.now_ms() and status.state in _ACTIVE
     shown = {
         "waitsFor": await waits_for(push, status),
         "failures": failures,
-        "explanation": told,
+        "explanation": explanation,
         "active": status.state in _ACTIVE,
         "cancellable": cancellable,
     }

@@ -166,9 +166,9 @@ def _of_status(status: PublishStatus, lacking: Sequence[Mapping[str, str]], now_
 
 def _of_failure(sample: FailureSample, publish_id: str, *, reached: bool) -> Finding:
     who = "a raw recipient" if sample.device_id is None else f"device {sample.device_id}"
-    said = "" if sample.reason is None else f" It said: {sample.reason}."
+    answer = "" if sample.reason is None else f" It said: {sample.reason}."
     times = "once" if sample.count == 1 else f"{sample.count:,} times"
-    text = f"{ROUTE_NAMES[sample.provider]} answered {sample.code} {times}, for example for {who}.{said}"
+    text = f"{ROUTE_NAMES[sample.provider]} answered {sample.code} {times}, for example for {who}.{answer}"
     # What was tried again with success keeps nothing away.
     row = row_of_class(sample.code, sample.provider)
     return Finding("info" if reached else "bad", text, row, publish_id=publish_id)

@@ -189,7 +189,7 @@ def _told(status: PublishStatus, event: DeliveryEvent) -> tuple[str, ErrorSpec |
     result = event.result
     name = ROUTE_NAMES[result.provider]
     error = result.error
-    said = "" if error is None or error.reason is None else f" It said: {error.reason}."
+    answer = "" if error is None or error.reason is None else f" It said: {error.reason}."
     row = None if error is None else row_of_class(error.kind, result.provider)
     match result.outcome:
         case "accepted":
@@ -202,14 +202,14 @@ def _told(status: PublishStatus, event: DeliveryEvent) -> tuple[str, ErrorSpec |
             # The end of a retry is counted, and is no outcome of a send.
             counters, last = status.counters, f"{name} did not take it at attempt {result.attempt}, which was the last"
             if counters.expired and not counters.dead_lettered:
-                return f"{last}: it expired before another one.{said}", errors.PUSH_EXPIRED
+                return f"{last}: it expired before another one.{answer}", errors.PUSH_EXPIRED
             end = "given up after the retries" if counters.dead_lettered else f"{STATE_WORDS[status.state]} then"
-            return f"{last}: it was {end}.{said}", row
+            return f"{last}: it was {end}.{answer}", row
         case "retryable":
-            return f"{name} did not take it at attempt {result.attempt}: it is tried again.{said}", row
+            return f"{name} did not take it at attempt {result.attempt}: it is tried again.{answer}", row
         case _:
             gone = " The device was removed for that." if error is not None and error.kind == "invalid_token" else ""
-            return f"{name} refused it.{said}{gone}", row
+            return f"{name} refused it.{answer}{gone}", row
 
 
 def _untold(

@@ -66,8 +66,8 @@ def push_publish_routes(edge: Edge, services: PushServices) -> list[Route]:
         return push_route(edge, services, method, path, answered, admin=not body)
 
     async def why(push: Push, asked: Asked) -> Response:
-        told = await _why(push, asked)
-        return reply(told | {"refused": refused_lately(edge.gateway.inspector.problems, asked.app_id)})
+        body = await _why(push, asked)
+        return reply(body | {"refused": refused_lately(edge.gateway.inspector.problems, asked.app_id)})
 
     async def test(asked: Asked) -> Response:
         """A route of this server alone: `provider`, and `deviceId` or `recipient`; 200 for every answer of it."""
@@ -246,8 +246,8 @@ async def _delivery_status(push: Push, asked: Asked) -> Response:
     event = delivery_report(await body_of(asked), asked.app_id)
     asked.access.require_admin()
     await note_report(push, event)
-    told = {"publishId": event.result.publish_id, "eventId": event.event_id, "occurredAtMs": event.occurred_at_ms}
-    return reply({**told, "result": event.result}, 202)
+    body = {"publishId": event.result.publish_id, "eventId": event.event_id, "occurredAtMs": event.occurred_at_ms}
+    return reply({**body, "result": event.result}, 202)
 
 
 # ---- the express lane: the same without the framework ----

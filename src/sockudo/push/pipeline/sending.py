@@ -286,13 +286,13 @@ def _end(span: Span, batch: Batch, sending: Sending, error: str | None) -> None:
     outcomes = Counter(f"sockudo.push.{sent.outcome}" for sent in sending.sent)
     failures = Counter(sent.error.kind for sent in sending.sent if sent.error is not None)
     left = len(batch.jobs) - len(sending.sent)
-    told = {**outcomes, "sockudo.push.deferred": left} if left else dict(outcomes)
+    attributes = {**outcomes, "sockudo.push.deferred": left} if left else dict(outcomes)
     if error is not None:
-        span.end(told, error=error)
+        span.end(attributes, error=error)
     elif failures:
-        span.end(told, error=failures.most_common(1)[0][0], failed=not outcomes["sockudo.push.accepted"])
+        span.end(attributes, error=failures.most_common(1)[0][0], failed=not outcomes["sockudo.push.accepted"])
     else:
-        span.end(told)
+        span.end(attributes)
 
 
 def _about(batch: Batch) -> Attributes:

@@ -191,14 +191,14 @@ async def access_token(http: HttpExchange, url: str, form: Mapping[str, str], no
 
 
 def _failure(reply: Reply, now: float) -> Sent:
-    said = f"token server: status {reply.status}"
+    problem = f"token server: status {reply.status}"
     if reply.status == 429:
-        return failed("quota", said, retry_after_ms=retry_after_ms(reply, now))
+        return failed("quota", problem, retry_after_ms=retry_after_ms(reply, now))
     if reply.status >= 500:
-        return failed("unavailable", said, retry_after_ms=retry_after_ms(reply, now))
+        return failed("unavailable", problem, retry_after_ms=retry_after_ms(reply, now))
     if 200 <= reply.status < 300:
         return failed("unavailable", "token server: no token in its answer")
-    return failed("auth_failure", said)
+    return failed("auth_failure", problem)
 
 
 # ---- accounts ----

@@ -71,8 +71,8 @@ class HmsProvider(HttpProvider[PushHms, TokenAccount]):
 def hms_meaning(reply: Reply, token: str, now: float) -> Sent:
     """The table of spec: push § 8; the first row that matches, those of the account before all others.
 
-    A 200 may be a refusal: one whose body cannot be read is neither, and the notification is sent again, so that nobody
-    is believed to have it who has not.
+    A 200 may be a refusal: one whose body cannot be read is neither, and the notification is sent again rather than
+    counted as delivered.
     """
     status, body = reply.status, json_of(reply)
     if 200 <= status < 300 and is_unread(reply):

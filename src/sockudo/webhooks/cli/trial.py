@@ -110,7 +110,7 @@ def _print(credentials: Credentials, trial: Trial) -> None:
         "answer": f"{answer.status or answer.problem} after {answer.took_ms:,} ms",
     }
     if answer.snippet:
-        rows["said"] = answer.snippet
+        rows["body"] = answer.snippet
     for label, text in rows.items():
         typer.echo(f"  {label + ':':<12} {printable(text)}")
     if trial.slow:

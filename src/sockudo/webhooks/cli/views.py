@@ -143,13 +143,13 @@ def print_delivery(delivery: Mapping[str, Any]) -> None:
     _print_rows(rows)
     if delivery["attempts"]:
         typer.echo()
-        print_table(["attempt", "time", "took", "answer", "said"], [_attempt_row(a) for a in delivery["attempts"]], "")
+        print_table(["attempt", "time", "took", "answer", "body"], [_attempt_row(a) for a in delivery["attempts"]], "")
     typer.echo(f"\n{_pretty(delivery['body'])}")
 
 
 def _attempt_row(attempt: Mapping[str, Any]) -> list[str]:
-    said = attempt["snippet"]
-    return [str(attempt["number"]), local_time(attempt["at_ms"]), f"{attempt['took_ms']:,} ms", spelled(attempt), said]
+    body = attempt["snippet"]
+    return [str(attempt["number"]), local_time(attempt["at_ms"]), f"{attempt['took_ms']:,} ms", spelled(attempt), body]
 
 
 def spelled(answer: Mapping[str, Any]) -> str:

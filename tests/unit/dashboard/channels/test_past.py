@@ -11,7 +11,7 @@ import pytest
 from sockudo import errors
 from sockudo.base.stream_records import Append
 from sockudo.config.apps import History as HistoryOverride
-from sockudo.dashboard.channels.past import history_page, presence_page, shown_messages, told
+from sockudo.dashboard.channels.past import history_page, presence_page, read_past, shown_messages
 from sockudo.errors import SockudoError
 from sockudo.history import History, HistoryOptions
 from support.desk import board_of
@@ -45,7 +45,7 @@ async def site() -> AsyncIterator[Site]:
 async def test_messages_are_shown_with_what_else_their_frames_have(site: Site) -> None:
     await site.say(data='{"a":"<b>"}', tags={"kind": "x"})
     await site.say(data="plain")
-    past = await told(board_of(site), site.app, "news", {}, presence=False)
+    past = await read_past(board_of(site), site.app, "news", {}, presence=False)
     assert past.error is None
     assert past.page is not None
     assert past.stream is not None
@@ -71,7 +71,7 @@ async def test_a_message_that_is_no_frame_is_shown_as_it_is() -> None:
 async def test_a_degraded_stream_says_so_beside_its_state(site: Site) -> None:
     await site.say(data="x")
     await site.store.inner.mark("kept", "news", "degraded", "disk full", None, 0)
-    past = await told(board_of(site), site.app, "news", {}, presence=False)
+    past = await read_past(board_of(site), site.app, "news", {}, presence=False)
     assert past.page is None
     assert past.error is not None
     assert past.error.spec is errors.HISTORY_DEGRADED
@@ -81,7 +81,7 @@ async def test_a_degraded_stream_says_so_beside_its_state(site: Site) -> None:
 
 async def test_a_store_that_does_not_answer_is_waited_for_once(site: Site) -> None:
     site.store.plan("read", refuse())
-    past = await told(board_of(site), site.app, "news", {}, presence=False)
+    past = await read_past(board_of(site), site.app, "news", {}, presence=False)
     assert past.page is None
     assert past.error is not None
     assert past.error.spec is errors.HISTORY_UNAVAILABLE
@@ -113,7 +113,7 @@ async def test_what_has_no_presence_history_is_refused(site: Site, channel: str,
 
 async def test_a_history_that_is_not_open_yet_is_told(site: Site) -> None:
     site.components.history.put(None)
-    past = await told(board_of(site), site.app, "news", {}, presence=False)
+    past = await read_past(board_of(site), site.app, "news", {}, presence=False)
     assert past.error is not None
     assert past.error.spec is errors.HISTORY_UNAVAILABLE
     assert past.stream is None

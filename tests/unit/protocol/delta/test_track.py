@@ -15,7 +15,7 @@ from sockudo.protocol.delta import fossil, node
 from sockudo.protocol.delta.channel import DeltaChannel
 from sockudo.protocol.delta.node import DeltaNode
 from sockudo.protocol.delta.settings import INHERITED, Algorithm, ChannelDelta, DeltaOptions, encode
-from sockudo.protocol.delta.track import LAST_NUMBER, DeltaTrack, Said
+from sockudo.protocol.delta.track import LAST_NUMBER, DeltaPayloads, DeltaTrack
 from sockudo.protocol.formats import json_text
 from sockudo.protocol.frames import Frame
 
@@ -49,7 +49,7 @@ class Desk:
         frame = Frame(event, "fx:desk", json.dumps(data), message_id=f"m-{self.published}")
         return frame, json_text(frame)
 
-    def say(self, event: str = "quote", *, compress: bool = True, **data: Any) -> Said:
+    def say(self, event: str = "quote", *, compress: bool = True, **data: Any) -> DeltaPayloads:
         return self.track.say(*self.message(event, **data), self.now, compress=compress)
 
     def letters(self, count: int, **data: Any) -> str:

@@ -259,7 +259,7 @@ def test_the_bar_shows_the_funnel(capsys: Any) -> None:
         bar.show(status(counters={"failed": 1}, retryAfterMs=TIME))
         [task] = bar._progress.tasks
     assert (task.total, task.completed, task.description) == (3, 3, "dispatching")
-    assert task.fields["said"].startswith("3 of 3, 2 succeeded, 1 failed, next at 20")
+    assert task.fields["details"].startswith("3 of 3, 2 succeeded, 1 failed, next at 20")
 
 
 @pytest.mark.parametrize(("state", "total"), [("queued", None), ("failed", 0), ("cancelled", 0)])
@@ -268,7 +268,7 @@ def test_the_bar_counts_nothing_out_of_an_unknown_number(capsys: Any, state: str
     with waiting._RichBar() as bar:
         bar.show(status(state, counters=none))
         [task] = bar._progress.tasks
-    assert (task.total, task.fields["said"]) == (total, "")
+    assert (task.total, task.fields["details"]) == (total, "")
     shown = capsys.readouterr().err
     assert state in shown
     assert "0/" not in shown
