@@ -280,9 +280,9 @@ class Recorders:
 
     def _record(self, request: Record) -> bool:
         for place in map(Place._make, request.places):
-            if place in self._roles:
-                # What it has there may not have arrived yet, and without it the place would look empty.
-                self._rosters.refresh(place, request.node_id)
+            # What it has there may not have arrived yet, and without it the place would look empty. The roster
+            # may be known for another reason than a role.
+            self._rosters.refresh(place, request.node_id)
             self._take_up(place, known=request.known)
         return True
 

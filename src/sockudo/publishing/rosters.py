@@ -47,7 +47,7 @@ class _View:
 
 
 class _Roster:
-    __slots__ = ("asked", "kept", "reasons", "views", "waiting")
+    __slots__ = ("asked", "kept", "reasons", "subscribed", "views", "waiting")
 
     def __init__(self) -> None:
         self.reasons: Counter[Reason] = Counter()
@@ -55,6 +55,8 @@ class _Roster:
         # Nodes whose entries were asked for, with the changes that came meanwhile.
         self.asked: set[str] = set()
         self.kept: defaultdict[str, list[Received]] = defaultdict(list)
+        # Before that a change behind an answer would not arrive: questions wait.
+        self.subscribed = False
         self.waiting: list[asyncio.Future[None]] = []
 
 
@@ -167,16 +169,18 @@ class Rosters:
             return
         roster = self._rosters[place] = _Roster()
         roster.reasons[reason] += 1
-        others = self._others()
         # Until then it is incomplete, though nothing can be asked before the subscription is confirmed.
-        roster.asked.update(others)
+        roster.asked.update(self._others())
         confirmed = self._topics.want(place.topic)
-        if not others:
-            return
         if confirmed is None:
-            self._ask(place, others)
+            self._subscribed(place, roster)
         else:
-            asyncio.ensure_future(confirmed).add_done_callback(lambda _: self._ask(place, sorted(roster.asked)))
+            asyncio.ensure_future(confirmed).add_done_callback(lambda _: self._subscribed(place, roster))
+
+    def _subscribed(self, place: Place, roster: _Roster) -> None:
+        roster.subscribed = True
+        if roster.asked:
+            self._ask(place, sorted(roster.asked))
 
     def unwatch(self, place: Place, reason: Reason) -> None:
         """Ends what `watch` began for that reason."""
@@ -304,7 +308,8 @@ class Rosters:
         for node_id in nodes:
             if self._membership.is_alive(node_id):
                 roster.asked.add(node_id)
-                self._to_ask[node_id][place] = None
+                if roster.subscribed:
+                    self._to_ask[node_id][place] = None
             else:
                 roster.asked.discard(node_id)
         self._wake_if_complete(place, roster)

@@ -6,6 +6,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from sockudo.cluster.in_process import InProcessMembership, Network
 from sockudo.cluster.items import channel_topic
 from sockudo.cluster.ports import Node as NodeName
@@ -156,6 +158,24 @@ async def test_a_change_that_was_missed_is_made_good() -> None:
     join(b, "cleo")
     await settle(a, b)
     assert sorted(changes(watcher)) == [("member_added", "ben"), ("member_added", "cleo"), ("member_removed", "ana")]
+
+
+async def test_nodes_are_asked_once_the_subscription_is_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = nodes(2)
+    join(b, "ana")
+    await settle(a, b)
+    confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(a.bus, "subscribe", lambda _: confirmed)
+    place = Place(APP.id, ROOM)
+    a.rosters.watch(place, "recorder")
+    # What changes behind an answer that comes now would not arrive.
+    a.rosters.refresh(place, b.membership.me.id)
+    await settle(a, b)
+    assert not a.rosters.knows(place)
+    confirmed.set_result(None)
+    await settle(a, b)
+    assert a.rosters.knows(place)
+    assert a.rosters.is_present(place, "ana")
 
 
 async def test_what_is_old_or_of_a_stranger_changes_nothing() -> None:
