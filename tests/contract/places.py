@@ -135,7 +135,7 @@ class Place(_TablesPlace):
 
     file = history_tables.FILE_NAME
     prefix = "contract"
-    names = ("streams", "entries", "keys")
+    names = ("streams", "entries", "keys", "versions", "messages", "parts")
     marks = ("migrations",)
 
     def make(self, *, timeout_ms: int = 5000, synchronous: str = "full") -> HistoryStore:

@@ -26,6 +26,7 @@ from contract.history import (
     stream_of,
     texts,
 )
+from contract.messages import a_change, a_create, data_of
 from contract.places import Place, end_connections, server_of
 from sockudo import errors
 from sockudo.base.stream_records import Append, Committed, Position, Retained, Retention
@@ -33,6 +34,7 @@ from sockudo.config.sections.databases import Postgres
 from sockudo.config.sections.streams import HistoryPostgres
 from sockudo.drivers.sql import SqlHistoryStore, server_history
 from sockudo.drivers.sql.history import FILE_NAME
+from sockudo.drivers.sql.schema import STEPS
 from sockudo.hub.streams.ports import HistoryStore, OutcomeUnknown
 from support.databases import PASSWORD
 from support.forked import ForkedProcess
@@ -503,3 +505,23 @@ async def test_a_file_without_its_number_is_told_of(tmp_path: Path) -> None:
         connection.execute(f"DELETE FROM {place.prefix}_migrations")  # noqa: S608 - a constant
     with pytest.raises(errors.SockudoError, match="_migrations', which says how far the tables are, is empty"):
         await place.make_sql().start()
+
+
+async def test_tables_of_the_version_before_are_carried_over(shared: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they have stays, and messages can change from then on (spec: messages § 6)."""
+    shared.prefix = "before"
+    shared.drop()
+    with monkeypatch.context() as patched:
+        patched.setattr("sockudo.drivers.sql.history.STEPS", STEPS[:1])
+        async with shared.open() as store:
+            outcomes = await store.commit([an_append("a", key="k"), an_append("b")])
+            before = await stream_of(store)
+    async with shared.open() as store:
+        assert await stream_of(store) == before
+        assert texts(await store.read("app", "room", direction="oldest_first", limit=9, latest=True)) == ["a", "b"]
+        [again] = await store.commit([an_append("a", key="k")])
+        assert (again.repeated, again.position) == (True, outcomes[0].position)
+        await store.commit([a_create(1, "c"), a_change(2, 1, "append", "d")])
+        assert await data_of(store) == (2, "cd")
+        page = await store.read("app", "room", limit=9, latest=True)
+        assert [row.latest is not None for row in page.rows] == [True, False, False]

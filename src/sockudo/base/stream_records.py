@@ -10,7 +10,10 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from sockudo.base.message_records import Latest, Mutation, Refusal, Version
+
 __all__ = [
+    "CREATE",
     "KEEP_ALL",
     "RETRACTED",
     "SEED_PLACE",
@@ -18,6 +21,7 @@ __all__ = [
     "Append",
     "Bounds",
     "Committed",
+    "Create",
     "Direction",
     "DurableState",
     "Page",
@@ -31,6 +35,9 @@ __all__ = [
 
 DurableState = Literal["healthy", "degraded", "reset_required"]
 Direction = Literal["newest_first", "oldest_first"]
+
+CREATE: Final = "create"
+"""The operation kind of a row of the history that is the first version of a message."""
 
 RETRACTED: Final = "retracted"
 """The operation kind of a row that only holds its serial: what it was is taken back, and no reader shows it."""
@@ -57,12 +64,28 @@ class Retention(NamedTuple):
 KEEP_ALL: Final = Retention()
 
 
+class Create(msgspec.Struct, frozen=True):
+    """What makes an append the first version of a message, and where its row of the history goes.
+
+    ``history_stream_id`` is the id of the history's stream where this is the first message of its channel.
+    """
+
+    version: Version
+    channel: str
+    retention: Retention = KEEP_ALL
+    history_stream_id: str | None = None
+
+
 class Append(msgspec.Struct, frozen=True, gc=False):
     """A message to be stored. ``message`` is the JSON text of its V2 frame, without a position.
 
     ``key`` makes it idempotent within its channel: the same key is stored once for at least ``key_ttl_ms``, and
     ``fingerprint`` tells a repeated publish from another one under the same key. ``stream_id`` is the id of the stream
     where the message is the first of its channel; None leaves it to the store.
+
+    With ``change`` the stream is a log of versions (`sockudo.hub.streams.versions`). In the same transaction a create
+    also writes ``message`` as a row of the history, and every change the message as it reads then; the store makes the
+    row of the log.
     """
 
     app_id: str
@@ -77,23 +100,34 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     fingerprint: bytes = b""
     key_ttl_ms: int = 120_000
     stream_id: str | None = None
+    change: Create | Mutation | None = None
 
 
 class Committed(NamedTuple):
     """The outcome of one append. ``repeated``: its key was stored before, at ``position``, and nothing was stored now.
 
-    ``conflict``: it was stored with another fingerprint. A conflict is always repeated too.
+    ``conflict``: it was stored with another fingerprint. A conflict is always repeated too. ``version`` is the row of
+    the log that was stored, ``whole`` its text where that was wanted. ``refused``: nothing was stored, for this reason.
     """
 
     position: Position
     repeated: bool = False
     conflict: bool = False
+    version: Version | None = None
+    whole: str | None = None
+    refused: Refusal | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether something was stored now."""
+        return not self.repeated and self.refused is None
 
 
 class Row(NamedTuple):
     """A stored message; the parts are those of `Append`.
 
     Times never run backwards within a stream: a message of a node whose clock is behind has the time of the one before.
+    ``latest`` is a message that can change as it reads now, where it was asked for and is still kept.
     """
 
     stream_id: str
@@ -103,6 +137,7 @@ class Row(NamedTuple):
     event_name: str | None
     operation_kind: str
     message: bytes
+    latest: Latest | None = None
 
 
 class Retained(NamedTuple):

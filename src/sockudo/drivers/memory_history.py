@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from itertools import islice
 
-from sockudo.base.ids import unique_id
+from msgspec.structs import replace
+
+from sockudo.base.message_records import Latest, Mutation
 from sockudo.base.stream_records import (
+    CREATE,
     KEEP_ALL,
-    RETRACTED,
     SEED_PLACE,
     WHOLE_STREAM,
     Append,
     Bounds,
     Committed,
+    Create,
     Direction,
     DurableState,
     Page,
     Position,
     Purged,
-    Retained,
     Retention,
     Row,
     StreamInfo,
 )
-from sockudo.drivers.history_rules import MOST_PER_COMMIT, Cut, prefix, purge_cut, retention_cut, span
+from sockudo.drivers.history_rules import MOST_PER_COMMIT, UNLIMITED, Cut, purge_cut, retention_cut, span
+from sockudo.drivers.memory_messages import MemoryMessages
+from sockudo.drivers.memory_streams import MemoryStream
 from sockudo.hub.streams.totals import Evicted, Group, Total, group_of
+from sockudo.hub.streams.versions import (
+    applied,
+    channel_of_log,
+    decode_version,
+    encode_version,
+    is_log,
+    latest_without,
+    log_of,
+    made_by,
+    serial_of_message,
+)
 
 __all__ = ["MemoryHistoryStore"]
 
@@ -35,105 +48,13 @@ __all__ = ["MemoryHistoryStore"]
 _SLICE = 5000
 
 
-class _Stream:
-    """One stream; ``rows`` are its retained messages, oldest first."""
-
-    __slots__ = (
-        "changed_at_ms",
-        "kept",
-        "next_serial",
-        "node_id",
-        "reason",
-        "retention",
-        "rows",
-        "size",
-        "state",
-        "stream_id",
-        "updated_at_ms",
-    )
-
-    def __init__(self, now_ms: int, retention: Retention, stream_id: str | None = None) -> None:
-        self.stream_id = stream_id or unique_id()
-        # Whether it stays though it was never written to.
-        self.kept = False
-        self.next_serial = 1
-        self.rows: list[Row] = []
-        self.size = 0
-        self.retention = retention
-        self.updated_at_ms = now_ms
-        self.state: DurableState = "healthy"
-        self.reason: str | None = None
-        self.node_id: str | None = None
-        self.changed_at_ms: int | None = None
-
-    @property
-    def retained(self) -> Retained:
-        if not self.rows:
-            return Retained()
-        oldest, newest = self.rows[0], self.rows[-1]
-        return Retained(
-            len(self.rows), self.size, oldest.serial, newest.serial, oldest.published_at_ms, newest.published_at_ms
-        )
-
-    @property
-    def info(self) -> StreamInfo:
-        return StreamInfo(
-            self.stream_id, self.next_serial, self.retained, self.state, self.reason, self.node_id, self.changed_at_ms
-        )
-
-    def append(self, append: Append) -> Position:
-        at_ms = append.published_at_ms
-        if self.rows:
-            at_ms = max(at_ms, self.rows[-1].published_at_ms)
-        position = Position(self.stream_id, self.next_serial)
-        self.rows.append(
-            Row(*position, at_ms, append.message_id, append.event_name, append.operation_kind, append.message)
-        )
-        self.next_serial += 1
-        self.size += len(append.message)
-        self.retention = append.retention
-        self.updated_at_ms = append.published_at_ms
-        return position
-
-    def trim(self, cut: Cut, limit: int | None = None) -> tuple[int, int]:
-        oldest = ((row.serial, row.published_at_ms, len(row.message)) for row in islice(self.rows, limit))
-        messages, size = prefix(oldest, self.retained, cut)
-        del self.rows[:messages]
-        self.size -= size
-        return messages, size
-
-    def retract(self, serials: set[int]) -> None:
-        while self.rows and self.rows[-1].serial in serials:
-            self.size -= len(self.rows.pop().message)
-            self.next_serial -= 1
-        for place, row in enumerate(self.rows):
-            if row.serial in serials:
-                self.size -= len(row.message)
-                self.rows[place] = row._replace(message_id=None, event_name=None, operation_kind=RETRACTED, message=b"")
-
-    def rotate(self, now_ms: int) -> None:
-        self.stream_id = unique_id()
-        self.kept = True
-        self.rows = [row._replace(stream_id=self.stream_id) for row in self.rows]
-        self.updated_at_ms = now_ms
-
-    def within(self, bounds: Bounds) -> Bounds:
-        """The same part of the stream, as bounds of serials."""
-        start, end = bounds.start_serial or 0, bounds.end_serial
-        first = self.next_serial - len(self.rows)
-        if bounds.start_time_ms is not None:
-            start = max(start, first + bisect_left(self.rows, bounds.start_time_ms, key=_time))
-        if bounds.end_time_ms is not None:
-            last = first + bisect_right(self.rows, bounds.end_time_ms, key=_time) - 1
-            end = last if end is None else min(end, last)
-        return Bounds(start, end)
-
-
-def _time(row: Row) -> int:
-    return row.published_at_ms
+def _is_beyond(serial: str, after: str, direction: Direction) -> bool:
+    return serial > after if direction == "oldest_first" else serial < after
 
 
 def _stored(append: Append, row: Row) -> bool:
+    if append.change is not None:
+        return bool(row.message) and made_by(decode_version(row.message), append.change)
     return (
         row.message_id == append.message_id
         and row.message == append.message
@@ -146,9 +67,10 @@ class MemoryHistoryStore:
 
     def __init__(self) -> None:
         self.evicted = Evicted()
-        self._streams: dict[tuple[str, str], _Stream] = {}
+        self._streams: dict[tuple[str, str], MemoryStream] = {}
         # App, channel and key → fingerprint, position and the time until which it counts.
         self._keys: dict[tuple[str, str, str], tuple[bytes, Position, int]] = {}
+        self._messages = MemoryMessages()
 
     async def start(self) -> None:
         pass
@@ -162,14 +84,23 @@ class MemoryHistoryStore:
         for append in appends:
             outcome = self._commit(append)
             outcomes.append(outcome)
-            if not outcome.repeated:
-                place = append.app_id, append.channel
-                latest[place] = max(append.published_at_ms, latest.get(place, 0))
+            if outcome.is_new:
+                channels = [append.channel]
+                if isinstance(append.change, Create):
+                    channels.append(append.change.channel)
+                for channel in channels:
+                    place = append.app_id, channel
+                    latest[place] = max(append.published_at_ms, latest.get(place, 0))
         for place, now_ms in latest.items():
-            stream = self._streams[place]
-            taken = stream.trim(retention_cut(stream.retention, now_ms), MOST_PER_COMMIT)
-            self.evicted.note(group_of(*place), *taken)
+            cut = retention_cut(self._streams[place].retention, now_ms)
+            self.evicted.note(group_of(*place), *self._trim(place, cut, MOST_PER_COMMIT))
         return outcomes
+
+    def _trim(self, place: tuple[str, str], cut: Cut, limit: int | None = None) -> tuple[int, int]:
+        stream = self._streams[place]
+        taken = stream.trim(cut, limit)
+        self._messages.trimmed(place, stream.next_serial - len(stream.rows))
+        return taken
 
     def _commit(self, append: Append) -> Committed:
         place = append.app_id, append.channel
@@ -178,16 +109,44 @@ class MemoryHistoryStore:
             if known is not None and known[2] > append.published_at_ms:
                 fingerprint, position, _ = known
                 return Committed(position, repeated=True, conflict=fingerprint != append.fingerprint)
-        position = self._made(place, append.published_at_ms, append.retention, append.stream_id).append(append)
-        if append.key is not None:
+        outcome = self._store(append)
+        if append.key is not None and outcome.is_new:
             expires_at_ms = append.published_at_ms + append.key_ttl_ms
-            self._keys[*place, append.key] = append.fingerprint, position, expires_at_ms
-        return Committed(position)
+            self._keys[*place, append.key] = append.fingerprint, outcome.position, expires_at_ms
+        return outcome
 
-    def _made(self, place: tuple[str, str], now_ms: int, retention: Retention, stream_id: str | None = None) -> _Stream:
+    def _store(self, append: Append) -> Committed:
+        place, change = (append.app_id, append.channel), append.change
+        stream = self._grown(append, append.channel, append.retention, append.stream_id)
+        what = append.message, append.message_id, append.event_name
+        if change is None:
+            return Committed(stream.append(append, append.operation_kind, *what))
+        if isinstance(change, Create):
+            history = self._grown(append, change.channel, change.retention, change.history_stream_id)
+            logged = replace(change.version, history_serial=history.append(append, CREATE, *what).serial)
+            latest, message_id = logged, append.message_id
+        else:
+            message = self._messages.get(place, change.message_serial)
+            changed = applied(None if message is None else message.version, change)
+            if isinstance(changed, str):
+                return Committed(stream.info.head, refused=changed)
+            latest, logged, message_id = *changed, changed.logged.version_serial
+        position = stream.append(append, logged.action, encode_version(logged), message_id, logged.name)
+        self._messages.put(place, Latest(position.serial, latest))
+        whole = latest.text if isinstance(change, Mutation) and change.whole else None
+        return Committed(position, version=logged, whole=whole)
+
+    def _grown(self, append: Append, channel: str, retention: Retention, stream_id: str | None) -> MemoryStream:
+        stream = self._made((append.app_id, channel), append.published_at_ms, retention, stream_id)
+        stream.retention = retention
+        return stream
+
+    def _made(
+        self, place: tuple[str, str], now_ms: int, retention: Retention, stream_id: str | None = None
+    ) -> MemoryStream:
         stream = self._streams.get(place)
         if stream is None:
-            stream = self._streams[place] = _Stream(now_ms, retention, stream_id)
+            stream = self._streams[place] = MemoryStream(now_ms, retention, stream_id)
         return stream
 
     async def retract(self, appends: Sequence[Append], after: int, now_ms: int) -> StreamInfo | None:
@@ -198,12 +157,30 @@ class MemoryHistoryStore:
         serials = {
             row.serial for row in stream.rows if row.serial > after and any(_stored(append, row) for append in appends)
         }
+        if is_log(place[1]):
+            self._undo(place, stream, serials)
         stream.retract(serials)
         for append in appends:
             known = None if append.key is None else self._keys.get((*place, append.key))
             if append.key is not None and known is not None and known[1].serial in serials:
                 del self._keys[*place, append.key]
         return stream.info
+
+    def _undo(self, place: tuple[str, str], stream: MemoryStream, serials: set[int]) -> None:
+        """Brings the messages of a log to what they are without the versions at these serials."""
+        versions = [Latest(row.serial, decode_version(row.message)) for row in stream.rows if row.message]
+        gone = [each.version for each in versions if each.serial in serials]
+        created = {each.message_serial: each.history_serial for each in gone if each.action == "create"}
+        self._messages.forget(place, created)
+        history = self._streams.get((place[0], channel_of_log(place[1]) or ""))
+        if history is not None:
+            history.retract(set(created.values()))
+        for message_serial in {each.message_serial for each in gone} - created.keys():
+            before = self._messages.get(place, message_serial)
+            rows = [v for v in versions if v.version.message_serial == message_serial and v.serial not in serials]
+            whole = max((n for n, row in enumerate(rows) if row.version.action != "append"), default=0)
+            if before is not None:
+                self._messages.take_back(place, latest_without(rows[whole:][::-1], before))
 
     async def rotate(self, app_id: str, channel: str, now_ms: int) -> StreamInfo:
         stream = self._made((app_id, channel), now_ms, KEEP_ALL)
@@ -233,6 +210,7 @@ class MemoryHistoryStore:
         direction: Direction = "newest_first",
         limit: int,
         after: int | None = None,
+        latest: bool = False,
     ) -> Page:
         stream = self._streams.get((app_id, channel))
         if stream is None:
@@ -240,12 +218,44 @@ class MemoryHistoryStore:
         first, last, has_more = span(stream.retained, stream.within(bounds), direction, limit, after)
         oldest = stream.next_serial - len(stream.rows)
         rows = stream.rows[first - oldest : last - oldest + 1] if first <= last else []
+        if latest:
+            rows = [self._with_latest((app_id, log_of(channel)), row) for row in rows]
         return Page(stream.info, tuple(rows if direction == "oldest_first" else reversed(rows)), has_more)
+
+    def _with_latest(self, log: tuple[str, str], row: Row) -> Row:
+        serial = serial_of_message(row.message) if row.operation_kind == CREATE else None
+        return row if serial is None else row._replace(latest=self._messages.get(log, serial))
+
+    async def message(self, app_id: str, log: str, message_serial: str) -> Latest | None:
+        return self._messages.get((app_id, log), message_serial)
+
+    async def versions(
+        self,
+        app_id: str,
+        log: str,
+        message_serial: str,
+        *,
+        direction: Direction = "newest_first",
+        limit: int,
+        after: str | None = None,
+    ) -> Page:
+        stream = self._streams.get((app_id, log))
+        if stream is None:
+            return Page(None)
+        oldest = stream.next_serial - len(stream.rows)
+        serials = [serial for serial in self._messages.serials((app_id, log), message_serial) if serial >= oldest]
+        found = [row for row in (stream.rows[serial - oldest] for serial in serials) if row.message]
+        if direction == "newest_first":
+            found.reverse()
+        if after is not None:
+            found = [row for row in found if _is_beyond(decode_version(row.message).version_serial, after, direction)]
+        return Page(stream.info, tuple(found[:limit]), len(found) > limit)
 
     async def reset(self, app_id: str, channel: str, now_ms: int) -> Purged:
         old = self._streams.get((app_id, channel))
         retention = KEEP_ALL if old is None else old.retention
-        new = self._streams[app_id, channel] = _Stream(now_ms, retention)
+        new = self._streams[app_id, channel] = MemoryStream(now_ms, retention)
+        self._messages.trimmed((app_id, channel), UNLIMITED)
         new.kept = True
         if old is None:
             return Purged(0, 0, new.info)
@@ -263,7 +273,8 @@ class MemoryHistoryStore:
         stream = self._streams.get((app_id, channel))
         if stream is None:
             return Purged(0, 0, None)
-        messages, size = stream.trim(purge_cut(stream.next_serial, before_serial, before_time_ms))
+        cut = purge_cut(stream.next_serial, before_serial, before_time_ms)
+        messages, size = self._trim((app_id, channel), cut)
         stream.updated_at_ms = now_ms
         return Purged(messages, size, stream.info)
 
@@ -282,7 +293,7 @@ class MemoryHistoryStore:
                 continue
             cut = Cut(before_time_ms=now_ms - window_ms)
             if stream.next_serial > 1:
-                taken = stream.trim(cut, left)
+                taken = self._trim(place, cut, left)
                 self.evicted.note(group_of(*place), *taken)
                 left -= taken[0]
                 if stream.rows and stream.rows[0].published_at_ms < cut.before_time_ms:
@@ -301,6 +312,7 @@ class MemoryHistoryStore:
         gone = (app_id, SEED_PLACE[0])
         self._streams = {place: stream for place, stream in self._streams.items() if place[0] not in gone}
         self._keys = {place: stored for place, stored in self._keys.items() if place[0] != app_id}
+        self._messages.delete_app(app_id)
 
     async def totals(self) -> dict[Group, Total]:
         found: dict[Group, Total] = {}

@@ -41,7 +41,7 @@ from sockudo.history.taking import Taking
 from sockudo.history.upkeep import Expiry, HistoryCounters, HistoryOptions, Tally
 from sockudo.history.writer import Deliver, Writer
 from sockudo.hub.streams.ports import HistoryStore
-from sockudo.hub.streams.totals import Evicted, Group, Total, group_of
+from sockudo.hub.streams.totals import Evicted, Group, Total, group_of_channel
 
 __all__ = ["History", "HistoryOptions", "StreamTrimmed"]
 
@@ -395,7 +395,7 @@ class History:
 
     def degraded(self) -> Counter[Group]:
         """How many streams are degraded now."""
-        return Counter(group_of(*key) for key in self._degraded)
+        return Counter(group_of_channel(*key) for key in self._degraded)
 
     async def refresh_totals(self) -> None:
         """Looks again what the streams hold; raises nothing and takes a moment at most."""

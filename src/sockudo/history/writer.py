@@ -240,7 +240,7 @@ class Writer:
         """Delivers what was stored and answers the publishers, in order."""
         streams = await self._check_streams(batch, outcomes)
         for number, (entry, outcome) in enumerate(zip(batch, outcomes, strict=True), 1):
-            if _is_new(outcome):
+            if outcome.is_new:
                 stream_id = streams.get(entry.key)
                 if stream_id is None:
                     continue
@@ -273,7 +273,7 @@ class Writer:
         """
         firsts: dict[StreamKey, Position] = {}
         for entry, outcome in zip(batch, outcomes, strict=True):
-            if _is_new(outcome):
+            if outcome.is_new:
                 firsts.setdefault(entry.key, outcome.position)
         streams: dict[StreamKey, str] = {}
         for key, first in firsts.items():
@@ -318,9 +318,7 @@ class Writer:
 
     def _lose_fallen(self, key: StreamKey, batch: _Batch, outcomes: Sequence[Committed], problem: SockudoError) -> None:
         """These were stored where other messages had been: they are taken back, and the stream gets another id."""
-        unheard = [
-            entry for entry, outcome in zip(batch, outcomes, strict=True) if entry.key == key and _is_new(outcome)
-        ]
+        unheard = [entry for entry, outcome in zip(batch, outcomes, strict=True) if entry.key == key and outcome.is_new]
         self._degraded.add(key, [entry.append for entry in unheard], None, fallen=True)
         for entry in unheard:
             entry.fail(problem)
@@ -339,17 +337,13 @@ class Writer:
         stored: dict[StreamKey, list[Append]] = {entry.key: [] for entry in batch}
         if problem is None:
             for entry, outcome in zip(batch, commit.result(), strict=True):
-                if _is_new(outcome):
+                if outcome.is_new:
                     stored[entry.key].append(entry.append)
         for key, appends in stored.items():
             self._degraded.learn(key, appends)
 
     def _now_ms(self) -> int:
         return int(self._clock.time() * 1000)
-
-
-def _is_new(outcome: Committed) -> bool:
-    return not outcome.repeated and not outcome.conflict
 
 
 def _degraded(channel: str) -> SockudoError:

@@ -32,7 +32,7 @@ def history_measures(histories: HistorySources) -> Iterator[Numbers | Distributi
 
 def _of_messages(history: History) -> Iterator[Numbers | Distribution]:
     yield from _counted("history", "Messages", history.counters)
-    totals = {group.app_id: total for group, total in history.totals.items() if not group.presence}
+    totals = {group.app_id: total for group, total in history.totals.items() if group.of_messages}
     yield Numbers("history_retained_messages", "gauge", "Messages stored now", _by_app(_each(totals, "messages")))
     yield Numbers("history_retained_bytes", "gauge", "Their bytes", _by_app(_each(totals, "size")))
     evicted = history.evicted
@@ -101,7 +101,7 @@ def _each(totals: Mapping[str, tuple[int, ...]], field: str) -> dict[str, float]
 
 
 def _messages(counts: Mapping[Group, int]) -> dict[str, float]:
-    return {group.app_id: count for group, count in counts.items() if not group.presence}
+    return {group.app_id: count for group, count in counts.items() if group.of_messages}
 
 
 def _by_app(values: Mapping[str, float]) -> list[tuple[dict[str, str], float]]:

@@ -14,6 +14,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from sqlalchemy import Connection, Engine, text
 
 from sockudo import errors
+from sockudo.base.message_records import Latest
 from sockudo.base.stream_records import (
     KEEP_ALL,
     WHOLE_STREAM,
@@ -31,7 +32,7 @@ from sockudo.config.sections.databases import SqlDatabase
 from sockudo.config.sections.streams import HistorySqlite, HistoryTables
 from sockudo.drivers.sql.history_commit import commit
 from sockudo.drivers.sql.history_evict import Taken
-from sockudo.drivers.sql.history_read import read_info, read_page, read_totals
+from sockudo.drivers.sql.history_read import read_info, read_message, read_page, read_totals, read_versions
 from sockudo.drivers.sql.history_retract import retract
 from sockudo.drivers.sql.history_upkeep import delete_some, ensure, expire, mark, purge_some, reset_some, rotate
 from sockudo.drivers.sql.schema import STEPS, history_tables
@@ -157,8 +158,24 @@ class SqlHistoryStore:
         direction: Direction = "newest_first",
         limit: int,
         after: int | None = None,
+        latest: bool = False,
     ) -> Page:
-        return await self._read(read_page, app_id, channel, bounds, direction, limit, after)
+        return await self._read(read_page, app_id, channel, bounds, direction, limit, after, latest)
+
+    async def message(self, app_id: str, log: str, message_serial: str) -> Latest | None:
+        return await self._read(read_message, app_id, log, message_serial)
+
+    async def versions(
+        self,
+        app_id: str,
+        log: str,
+        message_serial: str,
+        *,
+        direction: Direction = "newest_first",
+        limit: int,
+        after: str | None = None,
+    ) -> Page:
+        return await self._read(read_versions, app_id, log, message_serial, direction, limit, after)
 
     async def reset(self, app_id: str, channel: str, now_ms: int) -> Purged:
         messages = size = 0

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from sockudo.drivers.history_rules import Cut, prefix
+from sockudo.drivers.sql.history_rows import delete_ranges, read_ranges
 from sockudo.drivers.sql.statements import Statements
 from sockudo.drivers.sql.stream_row import StreamRow
 from sockudo.hub.streams.totals import Group, group_of
@@ -34,7 +35,7 @@ def evict(connection: Connection, sql: Statements, due: Sequence[Due]) -> list[T
         again = []
         # And the first one that stays.
         ranges = [each.stream.range(each.stream.oldest_serial, _end(each)) for each in due]
-        for each, rows in zip(due, sql.ranges.read(connection, ranges), strict=True):
+        for each, rows in zip(due, read_ranges(connection, sql, ranges), strict=True):
             stream = each.stream
             messages, size, oldest_at_ms = _old(each, rows)
             if messages == each.expected < min(stream.messages, each.most):
@@ -45,7 +46,7 @@ def evict(connection: Connection, sql: Statements, due: Sequence[Due]) -> list[T
                 stream.drop_oldest(messages, size, oldest_at_ms)
         due = again
     if gone:
-        sql.ranges.delete(connection, gone)
+        delete_ranges(connection, sql, gone)
     return taken
 
 

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from sockudo.base.message_records import Version
 from sockudo.base.stream_records import RETRACTED, Append, StreamInfo
+from sockudo.drivers.sql.history_rows import delete_ranges, read_ranges
+from sockudo.drivers.sql.history_undo import undo
 from sockudo.drivers.sql.schema import key_hash
 from sockudo.drivers.sql.statements import Statements
 from sockudo.drivers.sql.stream_row import StreamRow
-from sockudo.drivers.sql.streams import locked_stream, serial_at, time_of
+from sockudo.drivers.sql.streams import locked_streams, serial_at, time_of
+from sockudo.hub.streams.versions import channel_of_log, decode_version, made_by
 
 __all__ = ["retract"]
 
@@ -22,17 +26,54 @@ def retract(
 ) -> StreamInfo | None:
     """The whole of the transaction but its end."""
     app_id, channel = appends[0].app_id, appends[0].channel
-    stream = locked_stream(connection, sql, app_id, channel)
+    history = channel_of_log(channel)
+    places = [(app_id, channel)] if history is None else [(app_id, channel), (app_id, history)]
+    streams = locked_streams(connection, sql, places)
+    stream = streams.get((app_id, channel))
     if stream is None:
         return None
-    sizes = _stored(connection, sql, stream, appends, after)
+    if history is None:
+        sizes = _stored(connection, sql, stream, appends, after)
+    else:
+        rows = _stored_versions(connection, sql, stream, appends, after)
+        sizes = {serial: size for serial, (size, _) in rows.items()}
+        created = undo(connection, sql, stream, {serial: version for serial, (_, version) in rows.items()})
+        if created and (app_id, history) in streams:
+            in_history = _sizes(connection, sql, streams[app_id, history], created)
+            _take_back(connection, sql, streams[app_id, history], in_history, now_ms)
     if sizes:
         _forget_keys(connection, sql, stream, appends, sizes)
-        _take_newest(connection, sql, stream, sizes)
-        _empty_others(connection, sql, stream, sizes)
-        stream.updated_at_ms = now_ms
-        sql.save_streams.run(connection, [stream.saved()])
+        _take_back(connection, sql, stream, sizes, now_ms)
     return stream.info
+
+
+def _take_back(connection: Connection, sql: Statements, stream: StreamRow, sizes: dict[int, int], now_ms: int) -> None:
+    _take_newest(connection, sql, stream, sizes)
+    _empty_others(connection, sql, stream, sizes)
+    stream.updated_at_ms = now_ms
+    sql.save_streams.run(connection, [stream.saved()])
+
+
+def _sizes(connection: Connection, sql: Statements, stream: StreamRow, serials: Sequence[int]) -> dict[int, int]:
+    ranges = [stream.range(serial, serial) for serial in serials]
+    return {serial: size for rows in read_ranges(connection, sql, ranges) for serial, _, size in rows}
+
+
+def _stored_versions(
+    connection: Connection, sql: Statements, stream: StreamRow, appends: Sequence[Append], after: int
+) -> dict[int, tuple[int, Version]]:
+    """Serial → size and version of the rows that these appends have made."""
+    wanted = [each.change for each in appends if each.change is not None]
+    found = {}
+    for start in range(max(after + 1, stream.oldest_serial), stream.next_serial, _PAGE):
+        page = stream.entries(start, min(start + _PAGE, stream.next_serial) - 1)
+        for serial, _, _, _, kind, message in connection.execute(sql.versions.oldest_first, page):
+            if kind == RETRACTED:
+                continue
+            version = decode_version(message)
+            if any(made_by(version, change) for change in wanted):
+                found[serial] = len(message), version
+    return found
 
 
 def _stored(
@@ -47,7 +88,8 @@ def _stored(
     sizes = {}
     for start in range(first, stream.next_serial, _PAGE):
         page = stream.entries(start, min(start + _PAGE, stream.next_serial) - 1)
-        for serial, published_at_ms, message_id, _, _, message in connection.execute(sql.oldest_first, page):
+        rows = connection.execute(sql.of(stream.channel).oldest_first, page)
+        for serial, published_at_ms, message_id, _, _, message in rows:
             since_ms = earliest.get((message_id, message))
             if since_ms is not None and published_at_ms >= since_ms:
                 sizes[serial] = len(message)
@@ -74,7 +116,7 @@ def _take_newest(connection: Connection, sql: Statements, stream: StreamRow, siz
         size += sizes.pop(last)
         last -= 1
     if last < newest:
-        sql.ranges.delete(connection, [stream.range(last + 1, newest)])
+        delete_ranges(connection, sql, [stream.range(last + 1, newest)])
         stream.drop_newest(newest - last, size, time_of(connection, sql, stream, last))
 
 
@@ -83,5 +125,5 @@ def _empty_others(connection: Connection, sql: Statements, stream: StreamRow, si
         which = {"of_app": stream.app_id, "of_channel": stream.channel, "of_stream": stream.entries_id}
         empty = {"operation_kind": RETRACTED, "message_id": None, "event_name": None}
         nothing = {"payload_bytes": b"", "payload_size_bytes": 0}
-        connection.execute(sql.update_entry, {**which, "of_serial": serial, **empty, **nothing})
+        connection.execute(sql.of(stream.channel).update_entry, {**which, "of_serial": serial, **empty, **nothing})
         stream.size -= size

@@ -10,6 +10,7 @@ from sockudo.base.ids import unique_id
 from sockudo.base.stream_records import KEEP_ALL, SEED_PLACE, DurableState, Retention, StreamInfo
 from sockudo.drivers.history_rules import retention_cut
 from sockudo.drivers.sql.history_evict import Due, Taken, evict
+from sockudo.drivers.sql.history_rows import delete_ranges
 from sockudo.drivers.sql.schema import keys_of_app, place_hash
 from sockudo.drivers.sql.statements import Statements
 from sockudo.drivers.sql.stream_row import StreamRow
@@ -73,7 +74,7 @@ def reset_some(
         sql.save_streams.run(connection, [stream.saved()])
         return messages, size, previous, None
     if messages:
-        sql.ranges.delete(connection, [stream.range(stream.oldest_serial, stream.next_serial - 1)])
+        delete_ranges(connection, sql, [stream.range(stream.oldest_serial, stream.next_serial - 1)])
     stream.restart(unique_id(), now_ms)
     sql.save_streams.run(connection, [stream.saved()])
     ids = {"stream_id": stream.stream_id, "entries_stream_id": stream.entries_id}
@@ -149,7 +150,7 @@ def delete_some(connection: Connection, sql: Statements, app_id: str) -> bool:
         left -= stream.messages
         gone.append(stream.place_hash)
     if ranges:
-        sql.ranges.delete(connection, ranges)
+        delete_ranges(connection, sql, ranges)
     # What is derived from it must not come back with the next app of this id.
     sql.delete_streams.run(connection, [*gone, place_hash(*SEED_PLACE)])
     if channels:
@@ -172,8 +173,8 @@ def _drop(connection: Connection, sql: Statements, stream: StreamRow, bound: int
     last = min(bound, first + most, stream.next_serial) - 1
     if last < first:
         return 0, 0
-    size = int(connection.scalar(sql.size, stream.entries(first, last)) or 0)
-    sql.ranges.delete(connection, [stream.range(first, last)])
+    size = int(connection.scalar(sql.of(stream.channel).size, stream.entries(first, last)) or 0)
+    delete_ranges(connection, sql, [stream.range(first, last)])
     messages = last - first + 1
     stream.drop_oldest(messages, size, time_of(connection, sql, stream, last + 1))
     return messages, size

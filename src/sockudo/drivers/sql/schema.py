@@ -19,13 +19,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table
 
 from sockudo.config.problems import ConfigError
 
-__all__ = ["STEPS", "Tables", "history_tables", "key_hash", "keys_of_app", "place_hash"]
+__all__ = ["STEPS", "Tables", "history_tables", "key_hash", "keys_of_app", "message_hash", "place_hash"]
 
 # Leaves room for what is appended, within the 63 characters that PostgreSQL has for a name.
 _PREFIX: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
@@ -38,6 +38,9 @@ class Tables:
     streams: Table
     entries: Table
     keys: Table
+    versions: Table
+    messages: Table
+    parts: Table
 
 
 def history_tables(prefix: str) -> Tables:
@@ -72,9 +75,43 @@ def history_tables(prefix: str) -> Tables:
         Column("expires_at_ms", BigInteger),
         Column("place_hash", LargeBinary),
     )
-    entries = Table(
-        f"{prefix}_entries",
+    entries = Table(f"{prefix}_entries", metadata, *_entry_columns())
+    keys = Table(
+        f"{prefix}_keys",
         metadata,
+        Column("key_hash", LargeBinary, primary_key=True),
+        Column("fingerprint", LargeBinary),
+        Column("stream_id", String),
+        Column("serial", BigInteger),
+        Column("expires_at_ms", BigInteger),
+    )
+    versions = Table(
+        f"{prefix}_versions",
+        metadata,
+        *_entry_columns(),
+        Column("message_hash", LargeBinary),
+        Column("version_serial", String),
+    )
+    messages = Table(
+        f"{prefix}_messages",
+        metadata,
+        Column("message_hash", LargeBinary, primary_key=True),
+        Column("serial", BigInteger),
+        Column("parts", BigInteger),
+        Column("latest", LargeBinary),
+    )
+    parts = Table(
+        f"{prefix}_parts",
+        metadata,
+        Column("message_hash", LargeBinary, primary_key=True),
+        Column("number", BigInteger, primary_key=True, autoincrement=False),
+        Column("part", LargeBinary),
+    )
+    return Tables(streams, entries, keys, versions, messages, parts)
+
+
+def _entry_columns() -> tuple[Column[Any], ...]:
+    return (
         Column("app_id", String, primary_key=True),
         Column("channel", String, primary_key=True),
         Column("stream_id", String, primary_key=True),
@@ -86,16 +123,6 @@ def history_tables(prefix: str) -> Tables:
         Column("payload_bytes", LargeBinary),
         Column("payload_size_bytes", BigInteger),
     )
-    keys = Table(
-        f"{prefix}_keys",
-        metadata,
-        Column("key_hash", LargeBinary, primary_key=True),
-        Column("fingerprint", LargeBinary),
-        Column("stream_id", String),
-        Column("serial", BigInteger),
-        Column("expires_at_ms", BigInteger),
-    )
-    return Tables(streams, entries, keys)
 
 
 def place_hash(app_id: str, channel: str) -> bytes:
@@ -108,8 +135,13 @@ def key_hash(app_id: str, channel: str, key: str) -> bytes:
     return _digest(app_id, 8) + _digest(f"{app_id}\0{channel}\0{key}", 16)
 
 
+def message_hash(app_id: str, stream: str, message_serial: str) -> bytes:
+    """What stands for a message of a log."""
+    return key_hash(app_id, stream, message_serial)
+
+
 def keys_of_app(app_id: str) -> tuple[bytes, bytes]:
-    """The bounds between which all key hashes of an app are, both included."""
+    """The bounds between which the hashes of all keys and messages of an app are, both included."""
     start = _digest(app_id, 8)
     return start + bytes(16), start + b"\xff" * 16
 
@@ -175,4 +207,45 @@ _FIRST: Final = (
     "CREATE INDEX {keys_expiry} ON {keys} (expires_at_ms)",
 )
 
-STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+# Rows of logs have a table of their own: they are looked for by their message, too, and an index for that would slow
+# down every other row. A message's data is in its own row as long as it is short; of a text that grows the parts that
+# are full are in rows of their own, so that an append writes the last one alone, however long the text is.
+_VERSIONS: Final = (
+    """
+    CREATE TABLE {versions} (
+      app_id {name} NOT NULL,
+      channel {name} NOT NULL,
+      stream_id {word} NOT NULL,
+      serial BIGINT NOT NULL,
+      published_at_ms BIGINT NOT NULL,
+      message_id {text},
+      event_name {text},
+      operation_kind {word} NOT NULL,
+      payload_bytes {bytes} NOT NULL,
+      payload_size_bytes BIGINT NOT NULL,
+      message_hash {hash} NOT NULL,
+      version_serial {name} NOT NULL,
+      PRIMARY KEY (app_id, channel, stream_id, serial)
+    ) {end}
+    """,
+    "CREATE UNIQUE INDEX {versions_message} ON {versions} (message_hash, version_serial)",
+    """
+    CREATE TABLE {messages} (
+      message_hash {hash} NOT NULL,
+      serial BIGINT NOT NULL,
+      parts BIGINT NOT NULL,
+      latest {bytes} NOT NULL,
+      PRIMARY KEY (message_hash)
+    ) {end_changing}
+    """,
+    """
+    CREATE TABLE {parts} (
+      message_hash {hash} NOT NULL,
+      number BIGINT NOT NULL,
+      part {bytes} NOT NULL,
+      PRIMARY KEY (message_hash, number)
+    ) {end}
+    """,
+)
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _VERSIONS)

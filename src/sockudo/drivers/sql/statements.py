@@ -6,6 +6,7 @@ called as the columns.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import (
@@ -23,11 +24,13 @@ from sqlalchemy import (
     update,
 )
 
+from sockudo.base.stream_records import RETRACTED
 from sockudo.drivers.sql.schema import Tables
 from sockudo.hub.streams.totals import PRESENCE_PREFIX
+from sockudo.hub.streams.versions import VERSIONS_PREFIX, is_log
 from sockudo.storage.many import Insert, Listed, ranges_of
 
-__all__ = ["ENTRY", "KEY", "NEW_STREAM", "STREAM", "Statements"]
+__all__ = ["BEFORE_ALL", "BEHIND_ALL", "ENTRY", "KEY", "NEW_STREAM", "STREAM", "Entries", "Statements"]
 
 ENTRY: Final = (
     "app_id",
@@ -41,7 +44,20 @@ ENTRY: Final = (
     "payload_bytes",
     "payload_size_bytes",
 )
-"""The columns of `Statements.insert_entries`, in order."""
+"""The columns of `Entries.insert`, in order."""
+
+VERSION: Final = (*ENTRY, "message_hash", "version_serial")
+"""Those of the rows of logs."""
+
+MESSAGE: Final = ("message_hash", "serial", "parts", "latest")
+"""The columns of `Statements.save_messages`, in order."""
+
+PART: Final = ("message_hash", "number", "part")
+"""The columns of `Statements.insert_parts`, in order."""
+
+BEFORE_ALL: Final = ""
+BEHIND_ALL: Final = "~"
+"""Texts that sort before and behind every serial of a version."""
 
 KEY: Final = ("key_hash", "fingerprint", "stream_id", "serial", "expires_at_ms")
 """The columns of `Statements.save_keys`, in order."""
@@ -78,8 +94,14 @@ class Statements:
 
     def __init__(self, tables: Tables, dialect: Dialect) -> None:
         self._of_streams(tables.streams, dialect)
-        self._of_entries(tables.entries, dialect)
+        self.entries = Entries(tables.entries, dialect, ENTRY)
+        self.versions = Entries(tables.versions, dialect, VERSION)
+        self._of_messages(tables, dialect)
         self._of_keys(tables.keys, dialect)
+
+    def of(self, stream: str) -> Entries:
+        """The statements about the rows of a stream: those of logs have a table of their own."""
+        return self.versions if is_log(stream) else self.entries
 
     def _of_streams(self, streams: Table, dialect: Dialect) -> None:
         self.make_streams = Insert(streams, dialect, NEW_STREAM, ())
@@ -100,18 +122,60 @@ class Statements:
             .order_by(streams.c.expires_at_ms)
             .limit(bindparam("most"))
         )
-        presence = case((streams.c.channel.startswith(PRESENCE_PREFIX, autoescape=True), 1), else_=0)
+        kinds = [streams.c.channel.startswith(prefix, autoescape=True) for prefix in (PRESENCE_PREFIX, VERSIONS_PREFIX)]
+        kind = case((kinds[0], 1), (kinds[1], 2), else_=0)
         lost = case((streams.c.durable_state == "reset_required", 1), else_=0)
         sums = (func.sum(streams.c.retained_messages), func.sum(streams.c.retained_bytes), func.sum(lost))
-        self.totals = select(streams.c.app_id, presence.label("presence"), *sums).group_by(
-            streams.c.app_id, literal_column("presence")
+        self.totals = select(streams.c.app_id, kind.label("kind"), *sums).group_by(
+            streams.c.app_id, literal_column("kind")
         )
         self.streams_of_app = (
             select(streams.c.channel).where(*of_app).order_by(streams.c.channel).limit(bindparam("most"))
         )
 
-    def _of_entries(self, entries: Table, dialect: Dialect) -> None:
-        self.insert_entries = Insert(entries, dialect, ENTRY, None)
+    def _of_messages(self, tables: Tables, dialect: Dialect) -> None:
+        messages, parts, versions = tables.messages, tables.parts, tables.versions
+        self.insert_messages = Insert(messages, dialect, MESSAGE, None)
+        self.save_messages = Insert(messages, dialect, MESSAGE, MESSAGE[1:])
+        self.messages = Listed(messages, dialect, f"SELECT {', '.join(MESSAGE)}", "message_hash")
+        self.message_places = Listed(messages, dialect, "SELECT message_hash, serial", "message_hash")
+        self.delete_messages = Listed(messages, dialect, "DELETE", "message_hash")
+        self.insert_parts = Insert(parts, dialect, PART, PART[2:])
+        in_order = "ORDER BY message_hash, number"
+        self.parts = Listed(parts, dialect, f"SELECT {', '.join(PART)}", "message_hash", in_order)
+        self.delete_parts = Listed(parts, dialect, "DELETE", "message_hash")
+        version = select(
+            versions.c.serial,
+            versions.c.published_at_ms,
+            versions.c.message_id,
+            versions.c.event_name,
+            versions.c.operation_kind,
+            versions.c.payload_bytes,
+        ).where(*_is(versions, "message_hash"), versions.c.operation_kind != RETRACTED)
+        serial = versions.c.version_serial
+        self.versions_forwards = version.where(serial > bindparam("after")).order_by(serial).limit(bindparam("most"))
+        self.versions_backwards = (
+            version.where(serial < bindparam("after")).order_by(serial.desc()).limit(bindparam("most"))
+        )
+
+    def _of_keys(self, keys: Table, dialect: Dialect) -> None:
+        self.save_keys = Insert(keys, dialect, KEY, KEY[1:])
+        self.keys = Listed(keys, dialect, f"SELECT {', '.join(KEY)}", "key_hash")
+        self.delete_keys = Listed(keys, dialect, "DELETE", "key_hash")
+        self.delete_due_keys = Listed(keys, dialect, "DELETE", "key_hash", "AND expires_at_ms <= {}")
+        expiry = keys.c.expires_at_ms
+        self.due_keys = (
+            select(keys.c.key_hash).where(expiry <= bindparam("now_ms")).order_by(expiry).limit(bindparam("most"))
+        )
+        hashes = keys.c.key_hash.between(bindparam("first"), bindparam("last"))
+        self.keys_between = select(keys.c.key_hash).where(hashes).limit(bindparam("most"))
+
+
+class Entries:
+    """The statements about the rows of streams, in one table."""
+
+    def __init__(self, entries: Table, dialect: Dialect, columns: Sequence[str]) -> None:
+        self.insert = Insert(entries, dialect, columns, None)
         self.ranges = ranges_of(entries, dialect)
         of_stream = _is(entries, "app_id", "channel", "stream_id")
         within = entries.c.serial.between(bindparam("first"), bindparam("last"))
@@ -133,18 +197,8 @@ class Statements:
             entries.c.stream_id == bindparam("of_stream"),
             entries.c.serial == bindparam("of_serial"),
         )
-
-    def _of_keys(self, keys: Table, dialect: Dialect) -> None:
-        self.save_keys = Insert(keys, dialect, KEY, KEY[1:])
-        self.keys = Listed(keys, dialect, f"SELECT {', '.join(KEY)}", "key_hash")
-        self.delete_keys = Listed(keys, dialect, "DELETE", "key_hash")
-        self.delete_due_keys = Listed(keys, dialect, "DELETE", "key_hash", "AND expires_at_ms <= {}")
-        expiry = keys.c.expires_at_ms
-        self.due_keys = (
-            select(keys.c.key_hash).where(expiry <= bindparam("now_ms")).order_by(expiry).limit(bindparam("most"))
-        )
-        hashes = keys.c.key_hash.between(bindparam("first"), bindparam("last"))
-        self.keys_between = select(keys.c.key_hash).where(hashes).limit(bindparam("most"))
+        if "message_hash" in columns:
+            self.messages_within = select(entries.c.message_hash).distinct().where(*of_stream, within)
 
 
 def _first_since(entries: Table) -> Select[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, get_args
 
-from sockudo.base.stream_records import Append, DurableState, Position, Retained, Retention, StreamInfo
+from sockudo.base.stream_records import DurableState, Position, Retained, Retention, StreamInfo
 from sockudo.drivers.sql.schema import place_hash
 
 __all__ = ["StreamRow", "new_stream"]
@@ -119,9 +119,9 @@ class StreamRow:
         """It stays, written to or not: its id tells what comes from what was before."""
         self._unused_until_ms = None
 
-    def append(self, append: Append) -> tuple[Position, int]:
-        """The place and the time of a new row."""
-        published_at_ms = append.published_at_ms
+    def append(self, published_at_ms: int, size: int, retention: Retention) -> tuple[Position, int]:
+        """The place and the time of a new row of ``size`` bytes."""
+        self.updated_at_ms = published_at_ms
         if not self.messages:
             self.oldest_at_ms = published_at_ms
         elif self.newest_at_ms > published_at_ms:
@@ -129,9 +129,8 @@ class StreamRow:
         position = Position(self.stream_id, self.next_serial)
         self.next_serial += 1
         self.newest_at_ms = published_at_ms
-        self.size += len(append.message)
-        self.retention = append.retention
-        self.updated_at_ms = append.published_at_ms
+        self.size += size
+        self.retention = retention
         return position, published_at_ms
 
     def drop_oldest(self, messages: int, size: int, oldest_at_ms: int) -> None:

@@ -91,10 +91,10 @@ def serial_at(connection: Connection, sql: Statements, stream: StreamRow, at_ms:
     if stream.oldest_at_ms >= at_ms:
         return stream.oldest_serial
     within = stream.entries(stream.oldest_serial + 1, stream.next_serial - 1)
-    return int(connection.execute(sql.first_since, {**within, "at_ms": at_ms}).scalar_one())
+    return int(connection.execute(sql.of(stream.channel).first_since, {**within, "at_ms": at_ms}).scalar_one())
 
 
 def time_of(connection: Connection, sql: Statements, stream: StreamRow, serial: int) -> int:
     """The time of a row, 0 when there is none."""
-    [rows] = sql.ranges.read(connection, [stream.range(serial, serial)])
+    [rows] = sql.of(stream.channel).ranges.read(connection, [stream.range(serial, serial)])
     return rows[0][1] if rows else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from sockudo.base.message_records import Latest
 from sockudo.base.stream_records import (
     KEEP_ALL,
     WHOLE_STREAM,
@@ -48,9 +49,10 @@ class HistoryStore(Protocol):
         """Stores all of them in one transaction, in order; serials are contiguous in each channel.
 
         A stream is made where there is none, and may be there, empty, when nothing could be stored. Retention by age,
-        count and bytes is applied in the same transaction, to a bounded number of rows. Once it has returned the rows
-        survive the loss of the process. Any other error than errors.HISTORY_UNAVAILABLE means that one of the appends
-        cannot be stored, and that none was.
+        count and bytes is applied in the same transaction, to a bounded number of rows. An append with a ``change``
+        does to its message what `sockudo.hub.streams.versions.applied` says, and stores nothing where that refuses; it
+        costs the same however long the message is. Once it has returned the rows survive the loss of the process. Any
+        other error than errors.HISTORY_UNAVAILABLE means that one of the appends cannot be stored, and that none was.
         """
         ...
 
@@ -89,8 +91,29 @@ class HistoryStore(Protocol):
         direction: Direction = "newest_first",
         limit: int,
         after: int | None = None,
+        latest: bool = False,
     ) -> Page:
-        """At most ``limit`` rows within ``bounds``, from beyond the serial ``after`` (exclusive) in ``direction``."""
+        """At most ``limit`` rows within ``bounds``, from beyond the serial ``after`` (exclusive) in ``direction``.
+
+        With ``latest`` rows of a channel have their messages as they read now, all at the same time.
+        """
+        ...
+
+    async def message(self, app_id: str, log: str, message_serial: str) -> Latest | None:
+        """A message as it reads now; None for one that is not there, or whose versions are all past their time."""
+        ...
+
+    async def versions(
+        self,
+        app_id: str,
+        log: str,
+        message_serial: str,
+        *,
+        direction: Direction = "newest_first",
+        limit: int,
+        after: str | None = None,
+    ) -> Page:
+        """At most ``limit`` rows of a log that are versions of a message, from beyond the version ``after``."""
         ...
 
     async def reset(self, app_id: str, channel: str, now_ms: int) -> Purged:

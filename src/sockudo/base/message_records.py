@@ -1,0 +1,87 @@
+"""What a message that changes is made of: its versions, and what is asked of it (spec: messages § 2 and 3).
+
+Times are epoch milliseconds. A field that holds JSON text of any type is a `msgspec.Raw`; it is `NOTHING` where there
+is none.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+__all__ = ["NOTHING", "Action", "Change", "Data", "Latest", "Mutation", "Refusal", "Version"]
+
+Action = Literal["create", "update", "delete", "append"]
+Change = Literal["update", "delete", "append"]
+Refusal = Literal["unknown", "not_owner", "not_text"]
+"""Why a mutation was not applied: no such message, another's message, an append to data that is no text."""
+
+NOTHING: Final = msgspec.Raw(b"")
+
+Data = str | msgspec.Raw | None
+"""A message's data: text, JSON text of another type, or none."""
+
+
+class Version(msgspec.Struct, omit_defaults=True):
+    """One version of a message, as it is stored.
+
+    In the log of versions an append has its fragment as ``text``; everywhere else a version has the whole data.
+    ``owner`` is the client id that created the message, ``user_id`` what its frames carry of it, ``client_id`` the one
+    that made this version. ``length`` is how many characters the whole text has. ``tags`` and ``message_id`` are those
+    of the create.
+    """
+
+    action: Action
+    message_serial: str
+    version_serial: str
+    timestamp_ms: int
+    history_serial: int = 0
+    name: str | None = None
+    text: str | None = None
+    value: msgspec.Raw = NOTHING
+    length: int = 0
+    extras: dict[str, Any] | None = None
+    owner: str | None = None
+    user_id: str | None = None
+    client_id: str | None = None
+    description: str | None = None
+    metadata: msgspec.Raw = NOTHING
+    tags: dict[str, str] | None = None
+    message_id: str | None = None
+
+    @property
+    def data(self) -> Data:
+        """The data, in one field."""
+        if self.text is not None:
+            return self.text
+        return self.value if bytes(self.value) else None
+
+
+class Mutation(msgspec.Struct, frozen=True):
+    """What changes a message. A field that is UNSET stays as it is, one that is None is removed.
+
+    ``version_serial`` is the one that the version gets unless the message has a later one. With an ``owner`` only that
+    client's own message is changed. ``whole``: the outcome is wanted with the whole text.
+    """
+
+    action: Change
+    message_serial: str
+    version_serial: str
+    timestamp_ms: int
+    name: str | UnsetType | None = UNSET
+    data: str | msgspec.Raw | UnsetType | None = UNSET
+    extras: dict[str, Any] | UnsetType | None = UNSET
+    client_id: str | None = None
+    description: str | None = None
+    metadata: msgspec.Raw = NOTHING
+    owner: str | UnsetType | None = UNSET
+    whole: bool = False
+
+
+class Latest(NamedTuple):
+    """A message as it reads now, and the serial of its newest version in the log of its channel."""
+
+    serial: int
+    version: Version
