@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -158,11 +157,11 @@ def test_limits(connect_v2: Connect, unique: str, fits: Event, exceeds: Event) -
 def test_giants_are_refused_in_no_time(connect_v2: Connect, roomy: ServerProcess, text: str) -> None:
     client = connect_v2(server=roomy)
     client.until_pong()
-    start = time.monotonic()
+    before = roomy.cpu_seconds
     client.say_text(f'{{"event":"sockudo:subscribe","data":{{"channel":"news","filter":{text}}}}}')
     error = client.event()
     # Reading and decoding a megabyte is in it.
-    assert time.monotonic() - start < 1
+    assert roomy.cpu_seconds - before < 1
     assert error["data"]["code"] == 4000
     client.subscribe("news")
 
@@ -179,7 +178,7 @@ def test_a_bomb_hurts_only_its_own_subscription(
     sane.subscribe(unique, filter={"expression": "event == 'tide' || event == 'calm'"})
     publish(server, [unique], "1", "calm")
     assert bomber.event()["data"] == "1"
-    start = time.monotonic()
+    before = server.cpu_seconds
     for number in range(2):
         publish(server, [unique], str(number), "tide")
     publish(server, [unique], "2", "calm")
@@ -190,7 +189,7 @@ def test_a_bomb_hurts_only_its_own_subscription(
     publish(server, [unique], "3", "calm")
     bomber.hears_nothing()
     assert len(sane.until_pong()) == 8
-    assert time.monotonic() - start < 3
+    assert server.cpu_seconds - before < 3
     bomber.subscribe(unique, filter={"expression": f"event == 'calm' || ({BOMB})"})
     publish(server, [unique], "4", "calm")
     assert bomber.event()["data"] == "4"

@@ -91,11 +91,13 @@ async def test_a_claim_that_is_made_again_has_its_lease_renewed(cache: CacheStor
 
 async def test_what_was_done_answers_for_its_time_to_live(cache: CacheStore) -> None:
     await cache.claim(KEY, b"m", "node:1", 30)
-    await cache.end(KEY, b"m", "node:1", b"\0reply", 0.3)
+    await cache.end(KEY, b"m", "node:1", b"\0reply", 30)
     assert await cache.claim(KEY, b"m", "node:2", 30) == Claiming("done", b"\0reply")
     assert (await cache.claim(KEY, b"other", "node:2", 30)).outcome == "conflict"
-    await asyncio.sleep(0.35)
-    assert await cache.claim(KEY, b"other", "node:2", 30) == CLAIMED
+    await cache.claim(OTHER, b"m", "node:1", 30)
+    await cache.end(OTHER, b"m", "node:1", b"\0reply", 0.1)
+    await asyncio.sleep(0.15)
+    assert await cache.claim(OTHER, b"other", "node:2", 30) == CLAIMED
 
 
 async def test_an_empty_reply_is_one(cache: CacheStore) -> None:
@@ -154,13 +156,14 @@ async def test_a_claim_that_nobody_waits_for_is_undone(cache: CacheStore) -> Non
 async def test_the_last_event_is_kept_for_its_time(cache: CacheStore) -> None:
     assert await cache.get(KEY) is None
     await cache.put(KEY, StoredEvent(b"old"), 60)
-    await cache.put(KEY, StoredEvent(b"\0new\xff"), 0.4)
+    await cache.put(KEY, StoredEvent(b"\0new\xff"), 40)
     found = await cache.get(KEY)
     assert found is not None
     assert found[0] == b"\0new\xff"
-    assert 0 < found[1] <= 0.4
+    assert 0 < found[1] <= 40
     assert await cache.get(OTHER) is None
-    await asyncio.sleep(0.45)
+    await cache.put(KEY, StoredEvent(b"last"), 0.1)
+    await asyncio.sleep(0.15)
     assert await cache.get(KEY) is None
 
 
@@ -194,7 +197,8 @@ async def test_hits_of_all_nodes_are_added_up(windows: WindowStore) -> None:
     ]
     [(total, left)] = await windows.add([hits("a", 3, left=10)])
     assert total == 5
-    assert left == pytest.approx(60, abs=1)
+    # What has passed since then is the machine's.
+    assert 30 < left <= 60
     await asyncio.gather(*(windows.add([hits("a", 1), hits("c", 1)]) for _ in range(10)))
     assert [total for total, _ in await windows.add([hits("c", 0), hits("a", 0)])] == [10, 15]
 
@@ -208,8 +212,8 @@ async def test_names_and_lengths_are_apart(windows: WindowStore) -> None:
 async def test_a_window_ends_and_begins_with_what_the_node_knows(windows: WindowStore) -> None:
     await windows.add([hits("a", 2, left=0.2)])
     await asyncio.sleep(0.25)
-    assert [total for total, _ in await windows.add([hits("a", 1, total=7, left=0.2)])] == [7]
-    assert [total for total, _ in await windows.add([hits("a", 1, total=9, left=0.2)])] == [8]
+    assert [total for total, _ in await windows.add([hits("a", 1, total=7)])] == [7]
+    assert [total for total, _ in await windows.add([hits("a", 1, total=9)])] == [8]
 
 
 async def test_many_windows_at_once(windows: WindowStore) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,11 +130,11 @@ def test_filters_of_many_do_not_hold_up_a_publish(server: ServerProcess, unique:
         for place in range(4):
             work = f"length({items}[?length({items}[?@!=`{10 * number + place + 2}`])>`9`])>`0`"
             each.subscribe(name if place == 0 else f"{name[:place]}*{name[-number - 1 :]}", filter={"expression": work})
-    started = time.monotonic()
+    before = server.cpu_seconds
     for _ in range(5):
         server.publish(name, "e", "{}")
     # Eighty of them took most of a second for each publish.
-    assert time.monotonic() - started < 2
+    assert server.cpu_seconds - before < 2
     wait_until(lambda: 'reason="message_budget"' in server.metrics(), "the work that ran out to be counted")
     for each in clients:
         each.close()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -304,10 +303,10 @@ def test_bombs_in_filters_do_not_delay_anybody(server: ServerProcess) -> None:
         took = []
         for channel in armed:
             for _ in range(4):
-                started = time.monotonic()
+                before = server.cpu_seconds
                 server.publish(channel, "event", data)
                 assert client.event()["channel"] == channel
-                took.append(time.monotonic() - started)
+                took.append(server.cpu_seconds - before)
         assert max(took) < 5
         assert sorted(took)[len(took) // 2] < 0.5
 

@@ -365,8 +365,9 @@ def test_a_reload_applies_what_may_change_and_names_what_may_not() -> None:
         refused = server.request("GET", "/live", headers={"Origin": "https://b.test"})
         assert "access-control-allow-origin" not in refused.headers
         # What waits for a restart is named again each time.
+        seen = len(log_lines(server))
         reload(server)
-        assert wait_for_line(server, "these changes need a restart", after=len(log_lines(server)) - 1)
+        assert wait_for_line(server, "these changes need a restart", after=seen)
 
 
 def test_new_connections_are_told_the_new_activity_timeout() -> None:

@@ -24,6 +24,7 @@ from sockudo.storage.places import SqlPlace, occupants_in
 from sockudo.testing import RecordingClient
 from support.databases import DatabaseServer
 from support.joined import APP, Pair, pair_of
+from support.waiting import until
 
 _PASSWORD = "correct horse battery"
 _FAST = {"adapter": {"cluster_health": {"heartbeat_interval_ms": 100, "node_timeout_ms": 500}}}
@@ -299,15 +300,15 @@ async def test_a_tail_shows_what_happens_on_every_node(pair: Pair) -> None:
         return any(all(entry.get(name) == value for name, value in wanted.items()) for entry in told)
 
     following = asyncio.create_task(follow())
-    await asyncio.sleep(0.6)
+    await until(lambda: len(pair.servers[1].services.elsewhere), "the other node to be followed")
     one, two = await pair.client(0), await pair.client(1)
     await one.subscribe("news")
     await two.subscribe("news")
     await pair.backends[1].publish("news", "tide", {"height": 3})
-    for _ in range(100):
-        if seen(kind="message") and seen(kind="subscribed", node="node-a"):
-            break
-        await asyncio.sleep(0.05)
+    await until(
+        lambda: all(seen(kind="subscribed", node=f"node-{name}") for name in "ab") and seen(kind="message"),
+        "what happened on both nodes",
+    )
     following.cancel()
     for node in ("node-a", "node-b"):
         assert seen(kind="subscribed", channel="news", node=node)
@@ -327,12 +328,9 @@ async def test_who_watches_a_user_sees_what_another_node_published_for_it(pair: 
                 told.extend(data["entries"])
 
     following = asyncio.create_task(follow())
-    await asyncio.sleep(0.6)
+    await until(lambda: len(pair.servers[1].services.elsewhere), "the other node to be followed")
     await pair.backends[0].publish("news", "tide", {"height": 3})
-    for _ in range(100):
-        if told:
-            break
-        await asyncio.sleep(0.05)
+    await until(lambda: told, "what was published")
     following.cancel()
     assert [(entry["node"], entry["event"]) for entry in told] == [("node-b", "tide")]
 

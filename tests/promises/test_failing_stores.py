@@ -26,8 +26,8 @@ from support.waiting import wait_until
 from support.websocket import WebSocket
 
 WRITE_TIMEOUT_MS = 500
-ANSWERED_WITHIN = 2.5
-"""Seconds for an answer, the configured time and a slow machine's share included."""
+ANSWERED_WITHIN = 4.5
+"""Seconds for an answer, a slow machine's share included: fewer than where the configured time were not used."""
 
 
 def config(**history: Any) -> dict[str, Any]:
@@ -99,10 +99,14 @@ class Listeners:
         self.plain.close()
 
     def plain_is_untouched(self) -> None:
-        began = time.monotonic()
-        self.server.publish("plain", "e", "still here", app=NUMERIC_APP)
-        assert self.plain.event()["data"] == "still here"
-        assert time.monotonic() - began < 0.5
+        took = []
+        for _ in range(4):
+            began = time.monotonic()
+            self.server.publish("plain", "e", "still here", app=NUMERIC_APP)
+            assert self.plain.event()["data"] == "still here"
+            took.append(time.monotonic() - began)
+        # The best of some: what waits for the store waits each time, and a busy machine is not meant.
+        assert min(took) < WRITE_TIMEOUT_MS / 1000
 
 
 @contextlib.contextmanager

@@ -26,8 +26,8 @@ TROUBLES = {
     "talks nonsense": ProviderAnswer(broken="garbage"),
     "is down": ProviderAnswer(503),
 }
-PROMPT = 2.0
-"""Seconds in which what has nothing to do with the trouble is done, on a busy machine."""
+UNANSWERED = 10.0
+"""Seconds that a provider is waited for: what has nothing to do with the trouble is done before, on a busy machine."""
 
 
 def publish(server: PushServer, publish_id: str, *, app: Any = None, channel: str = "news", **fields: Any) -> None:
@@ -69,12 +69,13 @@ def test_only_its_own_is_delayed(trouble: str, tmp_path: Path) -> None:
             # The same provider for another app, another provider, and people who are on line.
             publish(server, "neighbours", app=NUMERIC_APP)
             publish(server, "apples", app=NUMERIC_APP, channel="apples")
-            slowest = max(_live(server, client, number) for number in range(50))
+            live = sorted(_live(server, client, number) for number in range(50))
             for name in ("neighbours", "apples"):
                 counters = ended(server, name, app=NUMERIC_APP)["counters"]
                 assert (counters["succeeded"], counters["retryScheduled"]) == (50, 0)
-            assert time.monotonic() - started < PROMPT * 2
-            assert slowest < PROMPT / 2
+            assert time.monotonic() - started < UNANSWERED
+            # One may have had to wait for its turn on the machine, but not all.
+            assert live[25] < 0.5
             status = ended(server, "in-trouble", timeout=90)
         sends = place.sends
     assert status["state"] == "succeeded", status

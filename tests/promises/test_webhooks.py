@@ -230,16 +230,15 @@ def test_a_dead_and_a_slow_endpoint_delay_nobody(opened: Open, black_hole: str) 
     with WebhookEndpoint() as healthy, WebhookEndpoint(delay=2) as slow:
         refused = "http://127.0.0.1:9/"
         endpoints = [hook(each, *OCCUPANCY) for each in (black_hole, slow, refused, healthy)]
-        with start_server(config(*endpoints)) as server:
+        # Whatever waited for the one that never answers would wait for longer than this test.
+        with start_server(config(*endpoints, request_timeout_ms=60_000)) as server:
             client = opened(server)
-            started = time.monotonic()
             for number in range(200):
                 client.say("pusher:subscribe", {"channel": f"room-{number}"})
                 if number % 20 == 0:
                     server.publish("room-0", "tide", "x")
             client.until_pong()
-            healthy.waits_for(lambda events: len(events) == 200, 5)
-            assert time.monotonic() - started < 5
+            healthy.waits_for(lambda events: len(events) == 200)
             assert server.signed("GET", "/up").text == "OK"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from support.http_server import Asked, HttpServer
 from support.server import Reply
-from support.waiting import wait_until
+from support.waiting import PATIENCE, wait_until
 
 __all__ = ["WebhookEndpoint", "WebhookRequest"]
 
@@ -83,7 +83,7 @@ class WebhookEndpoint(HttpServer):
         events = [event for request in self.requests if request.status < 300 for event in request.events]
         return [event for event in events if not names or event["name"] in names]
 
-    def waits_for(self, condition: Callable[[list[dict[str, Any]]], bool], seconds: float = 15.0) -> None:
+    def waits_for(self, condition: Callable[[list[dict[str, Any]]], bool], seconds: float = PATIENCE) -> None:
         """Returns once what it has taken fulfils the condition."""
         wait_until(lambda: condition(self.taken()), "events at the endpoint", timeout=seconds)
 
