@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -40,6 +41,11 @@ if EXAMPLES is not None:
 
 # Lines that no test has asked for: a traceback in frames and colours takes half a second each.
 structlog.get_config()["processors"][-1].exception_formatter = structlog.dev.plain_traceback
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's job in the background: what it starts would ignore Ctrl-C, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 ORDER = ("chaos", "promises", "browser", "blackbox", "clients", "hostile", "process", "cli", "contract")

@@ -234,7 +234,7 @@ async def test_a_process_that_is_stopped_does_not_hold_the_queue_of_the_server(
         child.send_signal(signal.SIGSTOP)
         async with opened(mode="notify") as (a, heard):
             await a.subscribe("all")
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 100
             while postgres.execute(f"SELECT 1 FROM pg_stat_activity WHERE pid = {pid}"):  # noqa: S608
                 assert time.monotonic() < deadline
                 # More than the system holds for a reader that does not read.

@@ -38,7 +38,7 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
 
 async def until_up(pair: Pair, server: int, condition: Callable[[httpx.Response], bool]) -> httpx.Response:
     """Asks ``/up`` until the condition holds."""
-    for _ in range(100):
+    for _ in range(600):
         answer = await pair.get(server, "/up")
         if condition(answer):
             return answer
@@ -46,10 +46,16 @@ async def until_up(pair: Pair, server: int, condition: Callable[[httpx.Response]
     raise TimeoutError(answer.text)
 
 
+async def until_well(pair: Pair, *servers: int) -> None:
+    """On a busy machine a node may seem cut off for a moment, at this pace of heartbeats."""
+    for server in servers:
+        await until_up(pair, server, lambda answer: answer.text == "OK")
+
+
 async def test_a_node_that_is_cut_off_is_not_ready_and_serves_its_own_clients(pair: Pair) -> None:
     client = await pair.client(0)
     await client.subscribe("news")
-    assert (await pair.get(0, "/up")).text == "OK"
+    await until_well(pair, 0)
     pair.carriers[0].mute = True
     answer = await until_up(pair, 0, lambda answer: answer.status_code == 503)
     assert answer.headers["x-health-check"] == "ERROR"
@@ -58,9 +64,9 @@ async def test_a_node_that_is_cut_off_is_not_ready_and_serves_its_own_clients(pa
     assert reason.startswith("pings of this node do not come back through a broker inside the process: it delivers")
     await pair.backends[0].publish("news", "tide", {"height": 3})
     await client.expect("tide", channel="news", data={"height": 3})
-    assert (await pair.get(1, "/up")).text == "OK"
+    await until_well(pair, 1)
     pair.carriers[0].mute = False
-    await until_up(pair, 0, lambda answer: answer.text == "OK")
+    await until_well(pair, 0)
 
 
 async def test_a_node_stays_ready_for_its_grace(tmp_path: Path) -> None:
@@ -120,7 +126,8 @@ async def test_every_node_can_be_asked_for_all(watched: Pair) -> None:
             assert report["uses"]["nodes"] == "a broker inside the process"
             assert report["address"].startswith("http://127.0.0.1:")
             assert node["clock_skew"] == 0.0
-            assert node["beat_age"] < 1
+            # What it is allowed to be: a busy machine is late with its beats.
+            assert 0 <= node["beat_age"] < 8
             assert not report["draining"]
     code, out, _ = await command(watched, 0)
     assert code == 0
@@ -165,7 +172,7 @@ async def test_a_node_is_drained_from_another_one(watched: Pair) -> None:
             await asyncio.sleep(0.05)
         assert client.closed is not None
         assert client.closed.code == 4200
-    assert (await watched.get(0, "/up")).text == "OK"
+    await until_well(watched, 0)
     owners = {
         server.services.membership.owner(f"key-{number}").name for server in watched.servers for number in range(50)
     }
@@ -233,7 +240,7 @@ async def test_servers_on_one_database_are_joined_or_do_not_start(
     monkeypatch.setattr(joined_claims, "JOIN_SECONDS", 1)
     settings = on_database(postgres)
     async with pair_of(tmp_path, settings, shared=False, joined="carrier") as pair:
-        assert [(await pair.get(server, "/up")).text for server in (0, 1)] == ["OK", "OK"]
+        await until_well(pair, 0, 1)
         for joined in ("carrier", "in-process"):
             with pytest.raises(errors.SockudoError) as caught:
                 async with pair_of(tmp_path / joined, settings, shared=False, joined=joined):
@@ -243,7 +250,7 @@ async def test_servers_on_one_database_are_joined_or_do_not_start(
             assert "joined with others by a broker inside the process" in caught.value.text
             assert "--shared-stores (instance.shared_stores = true)" in caught.value.text
             assert ("Same store, not joined" in caught.value.text) == (joined == "carrier")
-        assert [(await pair.get(server, "/up")).text for server in (0, 1)] == ["OK", "OK"]
+        await until_well(pair, 0, 1)
     # What was refused, and what has stopped, has left no claim behind.
     assert list(occupants_in(postgres.database)) == []
 
@@ -255,7 +262,6 @@ async def test_of_two_halves_on_one_database_one_stays_ready(tmp_path: Path, pos
             carrier.apart = True
         for _ in range(300):
             answer = await pair.get(second, "/up")
-            # On a busy machine a node may seem cut off for a moment, at this pace of heartbeats.
             assert "is not joined with this one" not in (await pair.get(first, "/up")).text
             if "is not joined with this one" in answer.text:
                 break
@@ -361,7 +367,7 @@ async def test_a_node_for_backends_publishes_to_clients_of_others_and_counts_now
         assert {server.services.membership.owner(f"key-{number}").name for number in range(50)} == {"node-a"}
     state = await with_api.backends[0].channel("news", info=("subscription_count",))
     assert state["subscription_count"] == 1
-    assert (await with_api.get(1, "/up")).text == "OK"
+    await until_well(with_api, 1)
     assert (await with_api.get(1, "/stats")).json()["server_role"] == "api"
     assert "server_role" not in (await with_api.get(0, "/stats")).json()
 
@@ -385,4 +391,4 @@ async def test_a_node_for_backends_has_nothing_for_clients(with_api: Pair) -> No
 async def test_a_node_for_backends_shares_a_database_with_the_others(tmp_path: Path, postgres: DatabaseServer) -> None:
     settings = on_database(postgres) | _BROKER
     async with pair_of(tmp_path, settings, shared=False, joined="carrier", of_each=_API) as pair:
-        assert [(await pair.get(server, "/up")).text for server in (0, 1)] == ["OK", "OK"]
+        await until_well(pair, 0, 1)
