@@ -138,11 +138,22 @@ async def test_problems_of_all_nodes_are_one_list(pair: Pair, http: httpx.AsyncC
         await asyncio.sleep(0.02)
     assert (group["error"], group["count"]) == ("client_event_channel", 3)
     assert sorted(entry["node"] for entry in group["last"]) == ["node-a", "node-b", "node-b"]
+    # A holder of the app's secret sees the same at each of them.
+    for backend in pair.backends:
+        told = await backend.problems(kinds="frame_refused", text="client_event_channel")
+        [group] = told["groups"]
+        assert (group["error"], group["count"], told["total"]) == ("client_event_channel", 3, 1)
+        assert sorted(entry["node"] for entry in group["last"]) == ["node-a", "node-b", "node-b"]
+        assert "complete" not in told
+        assert (await backend.problems(text="somewhere else"))["total"] == 0
     page = (await http.get("/why")).text
     assert "3 times" in page
     assert '<span class="mono">node-b</span>' in page
     [group] = (await asked(http, "errors/client_event_channel"))["problems"]
     assert group["count"] == 3
+    pair.carriers[1].mute = True
+    told = await pair.backends[0].problems()
+    assert (told["groups"][0]["count"], told["complete"]) == (1, False)
 
 
 async def test_what_does_not_answer_is_missing_and_said_to_be(pair: Pair, http: httpx.AsyncClient) -> None:

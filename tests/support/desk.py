@@ -13,42 +13,20 @@ from starlette.routing import Route
 
 from sockudo.base.loop_watch import LoopWatch
 from sockudo.cluster.in_process import join_network
-from sockudo.cluster.nodes import NodeReport, Nodes
 from sockudo.cluster.readiness import Readiness
-from sockudo.cluster.router import Router
 from sockudo.dashboard.access import Gate
-from sockudo.dashboard.answers import answer_operators
 from sockudo.dashboard.app import dashboard_routes
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.replies import error_reply
 from sockudo.dashboard.routing import Pages
 from sockudo.push.dashboard.area import push_area
 from sockudo.webhooks.dashboard.area import webhook_area
-from support.edge import EdgeNode, settings
-from support.inside import Node
+from support.edge import REPORT, EdgeNode, LoneNode, nodes_of, settings
 from support.server import Reply
 
 __all__ = ["PASSWORD", "REPORT", "Call", "Desk", "LoneNode", "Visitor", "board_of"]
 
 PASSWORD = "a password for tests"
-REPORT = NodeReport(
-    version="1.0",
-    at=1000.0,
-    started_at=940.0,
-    connections=7,
-    channels=3,
-    cpu=0.25,
-    memory=1 << 20,
-    loop_lag_ms=1.5,
-    round_trip_ms=0.0,
-    versions=(100, 101),
-    unreadable=0,
-    draining=False,
-    role="default",
-    address="http://10.0.0.1:6001",
-    uses={"apps": "sqlite"},
-)
-"""What a node tells."""
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -69,31 +47,6 @@ class Call:
 
     def reply(self) -> Reply:
         return Reply(self.status, dict(self.headers), bytes(self.body))
-
-
-class LoneNode:
-    """A node that writes down how long it was to drain."""
-
-    def __init__(self, report: NodeReport = REPORT) -> None:
-        self.drained: list[float] = []
-        self.drains = True
-        self._report = report
-
-    def report(self) -> NodeReport:
-        return self._report
-
-    def drain(self, seconds: float) -> bool:
-        self.drained.append(seconds)
-        return self.drains
-
-
-def nodes_of(node: Node, this: LoneNode | None = None) -> Nodes:
-    """What operators ask of a node without sockets, which is ``lone`` among nodes."""
-    bus, membership = join_network(lambda callback: None, name="lone")
-    router = Router()
-    bus.attach(router)
-    answer_operators(router, node.gateway, node.view, node.clock)
-    return Nodes(bus, membership, router, this or LoneNode(), node.clock.time)
 
 
 def board_of(node: EdgeNode, watch: LoopWatch | None = None, this: LoneNode | None = None) -> Board:

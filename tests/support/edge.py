@@ -16,7 +16,11 @@ from starlette.types import Receive, Scope, Send
 from sockudo.apps.live import LiveApp
 from sockudo.base.spans import Tracer
 from sockudo.cluster.counters import InProcessCounters
+from sockudo.cluster.in_process import join_network
+from sockudo.cluster.nodes import NodeReport, Nodes
+from sockudo.cluster.router import Router
 from sockudo.config import Settings
+from sockudo.dashboard.answers import answer_operators
 from sockudo.edge.api import api_routes
 from sockudo.edge.context import Edge
 from sockudo.edge.cors import Cors
@@ -46,7 +50,18 @@ from support.signing import signed_query
 from support.websocket import CLOSE, TEXT, frame, handshake
 from support.wire import server_frames
 
-__all__ = ["EdgeNode", "RecordingTransport", "Response", "Socket", "Wire", "request", "settings"]
+__all__ = [
+    "REPORT",
+    "EdgeNode",
+    "LoneNode",
+    "RecordingTransport",
+    "Response",
+    "Socket",
+    "Wire",
+    "nodes_of",
+    "request",
+    "settings",
+]
 
 
 def settings(**sections: Mapping[str, Any] | Any) -> Settings:
@@ -276,6 +291,51 @@ class Socket(Wire):
         )
 
 
+REPORT = NodeReport(
+    version="1.0",
+    at=1000.0,
+    started_at=940.0,
+    connections=7,
+    channels=3,
+    cpu=0.25,
+    memory=1 << 20,
+    loop_lag_ms=1.5,
+    round_trip_ms=0.0,
+    versions=(100, 101),
+    unreadable=0,
+    draining=False,
+    role="default",
+    address="http://10.0.0.1:6001",
+    uses={"apps": "sqlite"},
+)
+"""What a node tells."""
+
+
+class LoneNode:
+    """A node that writes down how long it was to drain."""
+
+    def __init__(self, report: NodeReport = REPORT) -> None:
+        self.drained: list[float] = []
+        self.drains = True
+        self._report = report
+
+    def report(self) -> NodeReport:
+        return self._report
+
+    def drain(self, seconds: float) -> bool:
+        self.drained.append(seconds)
+        return self.drains
+
+
+def nodes_of(node: Node, this: LoneNode | None = None) -> Nodes:
+    """What operators ask of a node without sockets, which is ``lone`` among nodes."""
+    bus, membership = join_network(lambda callback: None, name="lone")
+    router = Router()
+    bus.attach(router)
+    answer_operators(router, node.gateway, node.view, node.clock)
+    return Nodes(bus, membership, router, this or LoneNode(), node.clock.time)
+
+
 def _server_routes(node: EdgeNode) -> list[Route]:
     edge, parts = node.edge, node.components
     return [
@@ -284,7 +344,7 @@ def _server_routes(node: EdgeNode) -> list[Route]:
         *presence_history_routes(edge, parts.presence_history),
         *push_routes(edge, parts.push_services),
         *webhook_routes(edge, parts.webhooks),
-        *inspector_routes(edge, node.tails),
+        *inspector_routes(edge, node.tails, nodes_of(node)),
         *operations_routes(edge, node.health, node.view, parts.history, parts.presence_history),
     ]
 

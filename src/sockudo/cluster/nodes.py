@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
+import structlog
 
 from sockudo import errors
 from sockudo.cluster.items import Request
 from sockudo.cluster.ports import DEADLINE, Bus, Membership, Node
 from sockudo.cluster.router import Router
 
-__all__ = ["DrainNode", "NodeReport", "NodeStatus", "NodeView", "NodeViews", "Nodes", "OfNodes", "ThisNode"]
+__all__ = [
+    "Answered",
+    "DrainNode",
+    "NodeReport",
+    "NodeStatus",
+    "NodeView",
+    "NodeViews",
+    "Nodes",
+    "OfNodes",
+    "ThisNode",
+    "ask_all",
+]
 
 _SHORTEST: Final = 4
+
+T = TypeVar("T")
+
+_log = structlog.get_logger("sockudo.cluster")
 
 
 class NodeReport(msgspec.Struct, frozen=True):
@@ -181,3 +197,23 @@ class Nodes:
             ids = ", ".join(node.id for node in found)
             raise errors.INVALID_INPUT(f"{len(found)} nodes are called '{name[:100]}': use one of the ids {ids}")
         return found[0]
+
+
+class Answered(NamedTuple, Generic[T]):
+    """What nodes answered, each with its name; ``complete`` as in `NodeViews`, None where there cannot be several."""
+
+    values: list[tuple[str, T]]
+    complete: bool | None
+
+
+async def ask_all(nodes: Nodes, request: Request, kind: Any, node: str | None = None) -> Answered[Any]:
+    """Asks all nodes, or the one that is named, for JSON text of a ``kind``. Raises as `Nodes.ask` does."""
+    answers, complete = await nodes.ask(request, node)
+    values = []
+    for name, text in answers:
+        try:
+            values.append((name, msgspec.json.decode(text, type=kind)))
+        except msgspec.DecodeError:
+            _log.warning("the answer of a node cannot be read: it is of another version", node=name)
+            complete = False
+    return Answered(values, complete if nodes.several else None)

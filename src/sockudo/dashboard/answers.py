@@ -15,8 +15,8 @@ from sockudo.dashboard.channels.detail import (
 from sockudo.dashboard.channels.listing import ListChannels, own_channels
 from sockudo.dashboard.connections.detail import EndConnection, ShowConnection, end_own, own_connection
 from sockudo.dashboard.connections.listing import ListConnections, own_connections
-from sockudo.dashboard.problems import ListProblems, own_problems
 from sockudo.hub.view import HubView
+from sockudo.monitoring.problems import ListProblems, own_problems
 from sockudo.sessions import Gateway
 
 __all__ = ["answer_operators"]

@@ -12,12 +12,13 @@ from sockudo import errors
 from sockudo.auth.signing import path_part
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.paging import Page, Paging
-from sockudo.dashboard.problems import problems_of_all, shown_group
+from sockudo.dashboard.problems import shown_group
 from sockudo.dashboard.replies import json, page
 from sockudo.errors import CATALOGUE, ErrorSpec
 from sockudo.errors.catalogue import as_sent, can_retry, nearest_names, plain_row, search_rows
 from sockudo.inspector import Group
 from sockudo.inspector.explained import explained
+from sockudo.monitoring.problems import problems_of_all
 
 __all__ = ["routes"]
 

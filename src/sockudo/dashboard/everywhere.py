@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
-import structlog
 
 from sockudo import errors
 from sockudo.cluster.items import Request
-from sockudo.cluster.nodes import Nodes
+from sockudo.cluster.nodes import Nodes, ask_all
 from sockudo.dashboard.paging import Page, Paging
 
-__all__ = ["FARTHEST", "Answered", "Part", "Row", "Rows", "ask_all", "encode_rows", "page_of_all"]
+__all__ = ["FARTHEST", "Part", "Row", "Rows", "encode_rows", "page_of_all"]
 
 FARTHEST: Final = 2_000
 """So far a list of several nodes can be paged through: each node sends as much as could be on the page."""
-
-_log = structlog.get_logger("sockudo.dashboard")
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,29 +44,9 @@ class Part(Request, frozen=True):
     count: int
 
 
-class Answered(NamedTuple, Generic[T]):
-    """What nodes answered, each with its name; ``complete`` as in `Page`."""
-
-    values: list[tuple[str, T]]
-    complete: bool | None
-
-
 def encode_rows(rows: Sequence[Any], total: int) -> bytes:
     """The answer to a `Part`."""
     return msgspec.json.encode(Rows(rows, total))
-
-
-async def ask_all(nodes: Nodes, request: Request, kind: Any, node: str | None = None) -> Answered[Any]:
-    """Asks all nodes, or the one that is named, for JSON text of a ``kind``. Raises as `Nodes.ask` does."""
-    answers, complete = await nodes.ask(request, node)
-    values = []
-    for name, text in answers:
-        try:
-            values.append((name, msgspec.json.decode(text, type=kind)))
-        except msgspec.DecodeError:
-            _log.warning("the answer of a node cannot be read: it is of another version", node=name)
-            complete = False
-    return Answered(values, complete if nodes.several else None)
 
 
 async def page_of_all(

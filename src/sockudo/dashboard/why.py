@@ -12,11 +12,12 @@ from starlette.routing import Route
 
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.paging import Page, Paging
-from sockudo.dashboard.problems import problems_of_all, shown_group
+from sockudo.dashboard.problems import shown_group
 from sockudo.dashboard.replies import json, page
 from sockudo.inspector import Group
 from sockudo.inspector.explained import PROBLEM_KINDS, explained
 from sockudo.inspector.lines import LABELS
+from sockudo.monitoring.problems import problems_of_all
 
 __all__ = ["routes"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,9 +10,11 @@ from starlette.routing import Route
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
+from sockudo.cluster.nodes import Nodes
 from sockudo.edge.signed import authenticated, json_reply, parameters
 from sockudo.errors import SockudoError
-from sockudo.inspector.explained import SELECTING, explained, find_problems, read_selection
+from sockudo.inspector.explained import SELECTING, explained, read_selection
+from sockudo.monitoring.problems import problems_of_app
 from sockudo.monitoring.tails import Tails
 
 if TYPE_CHECKING:
@@ -24,8 +26,8 @@ _GROUPS: Final = 100
 _EXAMPLES: Final = 5
 
 
-def inspector_routes(edge: Edge, tails: Tails) -> list[Route]:
-    """The event stream of an app, on all nodes, and its recent problems on this one; both signed."""
+def inspector_routes(edge: Edge, tails: Tails, nodes: Nodes) -> list[Route]:
+    """The event stream of an app and its recent problems, on all nodes; both signed."""
 
     async def stream(request: Request) -> Response:
         app = await authenticated(edge, request)
@@ -37,9 +39,12 @@ def inspector_routes(edge: Edge, tails: Tails) -> list[Route]:
         app = await authenticated(edge, request)
         edge.rates.check_read(app, edge.clock.monotonic())
         given = parameters(request, ("kinds", "q"))
-        problems = edge.gateway.inspector.problems
-        found = find_problems(problems, app.id, given.get("kinds"), given.get("q"), of_app=True)
-        return json_reply({"groups": [explained(group, _EXAMPLES) for group in found[:_GROUPS]], "total": len(found)})
+        found, complete = await problems_of_app(nodes, app.id, given.get("kinds"), given.get("q"))
+        groups = [explained(group, _EXAMPLES) for group in found[:_GROUPS]]
+        reply: dict[str, Any] = {"groups": groups, "total": len(found)}
+        if complete is False:
+            reply["complete"] = False
+        return json_reply(reply)
 
     return [
         Route("/apps/{app_id}/inspector/stream", stream, methods=["GET"]),

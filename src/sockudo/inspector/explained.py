@@ -13,7 +13,16 @@ from sockudo.inspector.lines import LABELS, line_of
 from sockudo.inspector.problems import Group, Problems
 from sockudo.inspector.watcher import Selection
 
-__all__ = ["PROBLEM_KINDS", "SELECTING", "explained", "find_problems", "fits", "read_kinds", "read_selection"]
+__all__ = [
+    "PROBLEM_KINDS",
+    "SELECTING",
+    "explained",
+    "find_problems",
+    "fits",
+    "read_kinds",
+    "read_selection",
+    "shown_to_app",
+]
 
 SELECTING: Final = ("channel", "user_id", "socket_id", "kinds")
 """The parameters of a selection besides the app."""
@@ -47,19 +56,20 @@ def read_kinds(text: str | None) -> frozenset[Kind] | None:
     return cast("frozenset[Kind]", frozenset(words)) if words else None
 
 
-def find_problems(
-    problems: Problems, app_id: str | None, kinds: str | None, text: str | None, *, of_app: bool = False
-) -> list[Group]:
+def find_problems(problems: Problems, app_id: str | None, kinds: str | None, text: str | None) -> list[Group]:
     """The groups that hold every word of ``text``, the newest first; None and an empty text stand for all.
 
-    ``of_app``: it is the app that asks, which neither sees nor finds what names another one. Raises
-    errors.INVALID_INPUT for unknown ``kinds``.
+    Raises errors.INVALID_INPUT for unknown ``kinds``.
     """
     chosen, words = read_kinds(kinds), (text or "").lower().split()
-    groups = problems.groups(app_id)
-    if of_app:
-        groups = [group.for_app() for group in groups]
-    return [group for group in groups if fits(group, chosen, words)]
+    return [group for group in problems.groups(app_id) if fits(group, chosen, words)]
+
+
+def shown_to_app(groups: Iterable[Group], app_id: str, kinds: str | None, text: str | None) -> list[Group]:
+    """Those of the app that fit, for a holder of its secret, who neither sees nor finds what names another one."""
+    chosen, words = read_kinds(kinds), (text or "").lower().split()
+    own = (group.for_app() for group in groups if group.app_id == app_id)
+    return [group for group in own if fits(group, chosen, words)]
 
 
 def fits(group: Group, kinds: frozenset[Kind] | None, words: Iterable[str]) -> bool:

@@ -21,7 +21,6 @@ from sockudo.base.spans import Tracer
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.cluster.carrier import Carrier
 from sockudo.cluster.in_process import Network
-from sockudo.cluster.nodes import Nodes
 from sockudo.config import Settings
 from sockudo.config.apps import App
 from sockudo.dashboard.answers import answer_operators
@@ -186,13 +185,15 @@ class Server:
             tracer=tracer,
             answer=publish_reply if tracer is None else partial(traced_publish_reply, tracer),
         )
+        self.node = RunningNode(services, edge, is_worker=self.worker is not None)
+        self._stack.push_async_callback(self.node.close)
         messages, presence = services.histories.messages, services.histories.presence
         routes = [
             *api_routes(edge, services.bus, services.directory),
             *history_routes(edge, messages),
             *presence_history_routes(edge, presence),
             *message_version_routes(edge),
-            *inspector_routes(edge, self.tails),
+            *inspector_routes(edge, self.tails, self.node.nodes),
             *revocation_routes(edge, services.revocations, partial(end_tokens, services.bus)),
             *operations_routes(edge, self.health, services.view, messages, presence),
             *client_routes(),
@@ -220,8 +221,6 @@ class Server:
 
     def _build_operators(self) -> None:
         settings, services = self.settings, self.services
-        self.node = RunningNode(services, self.edge, is_worker=self.worker is not None)
-        self._stack.push_async_callback(self.node.close)
         self.watch = LoopWatch(waiting=services.hub.connection_count)
         self.board = Board(
             apps=services.apps,
@@ -237,7 +236,7 @@ class Server:
             apply_changes=services.apply_edits,
             areas=[wing.area() for wing in services.wings] if settings.dashboard.enabled else (),
             loop=self.watch,
-            nodes=Nodes(services.bus, services.membership, services.router, self.node, self.clock.time),
+            nodes=self.node.nodes,
             readiness=services.readiness,
         )
         self.node.board = self.board

@@ -11,7 +11,7 @@ from sockudo.base.measures import Distribution, Numbers
 from sockudo.base.process import CpuShare, resident_bytes
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.base.version import __version__
-from sockudo.cluster.nodes import NodeReport
+from sockudo.cluster.nodes import NodeReport, Nodes
 from sockudo.cluster.wire import OLDEST_VERSION, VERSION
 from sockudo.drivers.carriers import reaches_others
 from sockudo.edge.drain import drain_sessions
@@ -35,7 +35,7 @@ _OUTSIDE = ("redis", "redis-cluster", "postgres")
 
 
 class RunningNode:
-    """`ThisNode` of a server, or of one of its workers; ``board`` is what its operators see."""
+    """`ThisNode` of a server, or of one of its workers; ``board`` is what its operators see, ``nodes`` asks all."""
 
     def __init__(self, services: Services, edge: Edge, *, is_worker: bool) -> None:
         self._is_worker = is_worker
@@ -45,6 +45,7 @@ class RunningNode:
         self._draining: list[asyncio.Task[None]] = []
         # The server's to fill in.
         self.board: Board | None = None
+        self.nodes = Nodes(services.bus, services.membership, services.router, self, services.clock.time)
 
     def report(self) -> NodeReport:
         services, members, board = self._services, self._services.membership, self.board

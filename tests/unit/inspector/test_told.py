@@ -9,7 +9,7 @@ from sockudo import errors
 from sockudo.config import Settings
 from sockudo.config.apps import Features
 from sockudo.inspector import Entry, Selection, Watcher
-from sockudo.inspector.explained import explained, find_problems
+from sockudo.inspector.explained import explained, find_problems, shown_to_app
 from sockudo.inspector.lines import line_of
 from sockudo.protocol.formats import V2_JSON
 from sockudo.protocol.frames import Frame
@@ -132,8 +132,8 @@ def test_only_operators_are_shown_the_name_of_another_app() -> None:
         client.send("pusher:subscribe", {"channel": "private-x", "auth": f"{key}:{signed}"})
     operators = find_problems(node.gateway.inspector.problems, "shop", None, "blog")
     assert len(operators) == 2
-    assert find_problems(node.gateway.inspector.problems, "shop", None, "blog", of_app=True) == []
-    groups = find_problems(node.gateway.inspector.problems, "shop", None, None, of_app=True)
+    assert shown_to_app(node.gateway.inspector.problems.groups(), "shop", None, "blog") == []
+    groups = shown_to_app(node.gateway.inspector.problems.groups(), "shop", None, None)
     for group in groups:
         assert "blog" not in msgspec.json.encode(explained(group, 5)).decode()
         assert group.cause

@@ -10,8 +10,8 @@ import msgspec
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.cluster.items import Request
-from sockudo.cluster.nodes import Nodes
-from sockudo.dashboard.everywhere import Part, Row, ask_all, encode_rows, page_of_all
+from sockudo.cluster.nodes import Nodes, ask_all
+from sockudo.dashboard.everywhere import Part, Row, encode_rows, page_of_all
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.errors import SockudoError
 from sockudo.hub.view import FilterView, HubView

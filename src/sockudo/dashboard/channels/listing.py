@@ -7,8 +7,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from sockudo.cluster.nodes import Nodes
-from sockudo.dashboard.everywhere import Part, Rows, ask_all, encode_rows
+from sockudo.cluster.nodes import Nodes, ask_all
+from sockudo.dashboard.everywhere import Part, Rows, encode_rows
 from sockudo.dashboard.paging import Page, Paging, Turns, select
 from sockudo.hub.view import ChannelEntry, HubView
 from sockudo.protocol.names import CHANNEL_KINDS

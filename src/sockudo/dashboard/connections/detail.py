@@ -10,9 +10,9 @@ import msgspec
 
 from sockudo import errors
 from sockudo.cluster.items import Request
-from sockudo.cluster.nodes import Nodes
+from sockudo.cluster.nodes import Nodes, ask_all
 from sockudo.dashboard.connections.listing import ConnectionRow, connection_row
-from sockudo.dashboard.everywhere import Part, Rows, ask_all
+from sockudo.dashboard.everywhere import Part, Rows
 from sockudo.dashboard.paging import Page, Paging
 from sockudo.hub.view import SubscriptionEntry, subscription_entry
 from sockudo.sessions import Gateway, Session
