@@ -560,8 +560,8 @@ def test_the_code_to_paste_works(operator: Operator, connect: Any, tmp_path: Pat
         heard = socket.event()
         assert (heard["event"], json.loads(heard["data"])) == ("my-event", {"hello": "world"}), done
     [javascript] = shown.tags(r'(?s)id="code-javascript">(.*?)</code>')
-    assert f'new Pusher("{app.key}"' in javascript
-    assert f"wsPort: {operator.server.port}" in javascript
+    assert f'new Sockudo("{app.key}"' in javascript
+    assert f'src="{operator.server.url}/client/sockudo.js"' in javascript
     assert app.secret not in javascript
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sockudo.testing.loop_thread import LoopThread
 from sockudo.testing.proxy import FaultProxy
+from support.dev_server import DevServer
 from support.server import ServerProcess
 
 __all__ = ["Line"]
@@ -12,7 +13,7 @@ __all__ = ["Line"]
 class Line:
     """The line between the clients and a server, which can be cut."""
 
-    def __init__(self, loop: LoopThread, server: ServerProcess) -> None:
+    def __init__(self, loop: LoopThread, server: ServerProcess | DevServer) -> None:
         self.loop = loop
         self.host, self.app = "127.0.0.1", server.app
         self.proxy = FaultProxy(server.url)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 import threading
@@ -14,9 +13,8 @@ from typing import Any
 
 import pytest
 
+from support.dev_server import ENVIRONMENT, DevServer
 from support.forked import ForkedProcess
-from support.ports import free_port
-from support.server import FROM_NOTHING, Process
 from support.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -26,55 +24,6 @@ README = (ROOT / "README.md").read_text()
 
 AS_TYPED = pytest.mark.parametrize("dev_server", [True], indirect=True)
 """Server and chats are started by the commands of the README, imports included; otherwise see `support.forked`."""
-
-_ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-
-
-class DevServer:
-    """`sockudo serve --dev` in a folder of its own, where it keeps what must last."""
-
-    def __init__(self, folder: Path, port: int, metrics_port: int, *, as_typed: bool = False) -> None:
-        self.port = port
-        self.as_typed = as_typed
-        self._folder = folder
-        self._metrics_port = metrics_port
-        self._process: Process | None = None
-        self._starts = 0
-
-    def start(self) -> None:
-        arguments = ["serve", "--dev", "--port", str(self.port), "--metrics-port", str(self._metrics_port)]
-        self._starts += 1
-        with (self._folder / "server.log").open("ab") as log, open(os.devnull, "rb") as nothing:
-            where: dict[str, Any] = {"cwd": self._folder, "env": _ENVIRONMENT, "stdin": nothing, "stdout": log}
-            if self.as_typed:
-                command = [*FROM_NOTHING, *arguments]
-                self._process = subprocess.Popen(command, stderr=subprocess.STDOUT, **where)
-            else:
-                self._process = ForkedProcess(arguments, stderr=subprocess.STDOUT, **where)
-        wait_until(self._live, "the server to come up")
-
-    def kill(self) -> None:
-        """As the loss of the machine would: nothing is finished and nobody is told."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait(PATIENCE)
-
-    def stop(self) -> None:
-        assert self._process is not None
-        self._process.terminate()
-        assert self._process.wait(PATIENCE) == 0
-        assert "Traceback" not in (self._folder / "server.log").read_text()
-
-    def end(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self.kill()
-
-    def _live(self) -> bool:
-        """Whether it says so itself: on the port another process might answer."""
-        assert self._process is not None
-        log = (self._folder / "server.log").read_text()
-        assert self._process.poll() is None, log
-        return log.count('"message": "ready"') == self._starts
 
 
 class Chatter:
@@ -86,7 +35,7 @@ class Chatter:
         self._errors = folder / f"{name}.log"
         with self._errors.open("w") as errors:
             given = [name, str(server.port)]
-            pipes: dict[str, Any] = {"env": _ENVIRONMENT, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            pipes: dict[str, Any] = {"env": ENVIRONMENT, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
             self._process: subprocess.Popen[str] | ForkedProcess
             if server.as_typed:
                 command = [sys.executable, str(CHAT), *given]
@@ -142,7 +91,7 @@ Join = Callable[[str], Chatter]
 
 @pytest.fixture
 def dev_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[DevServer]:
-    server = DevServer(tmp_path, free_port(), free_port(), as_typed=getattr(request, "param", False))
+    server = DevServer(tmp_path, as_typed=getattr(request, "param", False))
     server.start()
     yield server
     server.end()

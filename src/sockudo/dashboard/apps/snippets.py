@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shlex
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from sockudo.config.apps import App
 from sockudo.dashboard.board import Board
 
-__all__ = ["EVERYWHERE", "Snippet", "snippets"]
+__all__ = ["EVERYWHERE", "Snippet", "chat", "snippets"]
 
 SECRET = "YOUR-SECRET"  # noqa: S105 - what stands in its place
 
@@ -34,7 +35,7 @@ def snippets(board: Board, app: App, reached: str, *, reveal: bool) -> list[Snip
     secure, host, port = _address(board, reached)
     secret = app.secret if reveal else SECRET
     return [
-        Snippet("javascript", "JavaScript, in a page (pusher-js)", _javascript(app, host, port, secure=secure)),
+        Snippet("javascript", "JavaScript, in a page", _javascript(app, _url(host, port, secure=secure))),
         Snippet(
             "python", "Python, in a backend (pusher)", _python(app, secret, host, port, secure=secure), secret=True
         ),
@@ -54,15 +55,60 @@ def _address(board: Board, reached: str) -> tuple[bool, str, int]:
     return settings.ssl.enabled, host, (url.port if url.scheme != "unix" else None) or settings.port
 
 
-def _javascript(app: App, host: str, port: int, *, secure: bool) -> str:
+def chat(board: Board, app: App, reached: str) -> Snippet:
+    """A whole chat to paste into an empty page. It signs for itself, as only a secret that everybody knows allows."""
+    secure, host, port = _address(board, reached)
+    url = _url(host, port, secure=secure)
+    code = f"""\
+<script type="module">
+  import Sockudo from {_script(f"{url}/client/sockudo.mjs")}
+
+  document.body.innerHTML = "<form><input name=text placeholder=Message autocomplete=off></form><ul></ul>"
+  const form = document.querySelector("form"), list = document.querySelector("ul")
+
+  // In production your backend signs, and no page has the secret: docs/browser.md.
+  const bytes = (text) => new TextEncoder().encode(text)
+  async function sign({{ socketId, channelName }}, done) {{
+    const hmac = {{ name: "HMAC", hash: "SHA-256" }}
+    const key = await crypto.subtle.importKey("raw", bytes({_script(app.secret)}), hmac, false, ["sign"])
+    const signature = new Uint8Array(await crypto.subtle.sign(hmac, key, bytes(`${{socketId}}:${{channelName}}`)))
+    const hex = [...signature].map((byte) => byte.toString(16).padStart(2, "0")).join("")
+    done(null, {{ auth: {_script(f"{app.key}:")} + hex }})
+  }}
+
+  const sockudo = new Sockudo({_script(app.key)}, {{
+    url: {_script(url)}, channelAuthorization: {{ customHandler: sign }},
+  }})
+  const room = sockudo.subscribe("private-chat", {{ rewind: 100 }})
+  room.bind("client-said", ({{ id, text: textContent }}) => {{
+    if (document.getElementById(id)) return
+    list.append(Object.assign(document.createElement("li"), {{ id, textContent }}))
+  }})
+  room.bind("gap", () => location.reload())
+
+  form.onsubmit = async (event) => {{
+    event.preventDefault()
+    const said = {{ id: crypto.randomUUID(), text: form.text.value }}
+    form.reset()
+    const isTaken = () => room.publish("client-said", said).then(() => true, ({{ code }}) => code !== 1006)
+    // The line broke before the answer: the same again, which its id makes known.
+    while (!(await isTaken())) await room.subscribed()
+  }}
+</script>"""
+    return Snippet("chat", "A chat that loses nothing, in a page", code, secret=True)
+
+
+def _url(host: str, port: int, *, secure: bool) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if secure else 'http'}://{shown}:{port}"
+
+
+def _javascript(app: App, url: str) -> str:
     return f"""\
-<script src="https://js.pusher.com/8.4.0/pusher.min.js"></script>
+<script src="{html.escape(f"{url}/client/sockudo.js")}"></script>
 <script>
-  const pusher = new Pusher({_script(app.key)}, {{
-    wsHost: {_script(host)}, wsPort: {port}, wssPort: {port}, forceTLS: {"true" if secure else "false"},
-    enabledTransports: ["ws", "wss"], cluster: "",
-  }});
-  pusher.subscribe("{_CHANNEL}").bind("{_EVENT}", (data) => console.log(data));
+  const sockudo = new Sockudo({_script(app.key)})
+  sockudo.subscribe("{_CHANNEL}").bind("{_EVENT}", (data) => console.log(data))
 </script>"""
 
 
@@ -88,8 +134,7 @@ client.trigger("{_CHANNEL}", "{_EVENT}", {{"hello": "world"}})"""
 
 
 def _curl(app: App, secret: str, host: str, port: int, *, secure: bool) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    url = f"{'https' if secure else 'http'}://{shown}:{port}"
+    url = _url(host, port, secure=secure)
     body = json.dumps({"name": _EVENT, "channel": _CHANNEL, "data": json.dumps({"hello": "world"})})
     path = f"/apps/{quote(app.id, safe='')}/events"
     return f"""\

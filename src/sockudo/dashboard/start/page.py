@@ -19,7 +19,7 @@ from sockudo.config.app_choice import DEV_APP
 from sockudo.config.apps import App
 from sockudo.dashboard import assets
 from sockudo.dashboard.access import with_page_headers
-from sockudo.dashboard.apps.snippets import EVERYWHERE, snippets
+from sockudo.dashboard.apps.snippets import EVERYWHERE, chat, snippets
 from sockudo.dashboard.board import Board
 from sockudo.dashboard.replies import json, page
 from sockudo.dashboard.routing import Pages
@@ -85,13 +85,16 @@ def dashboard_address(board: Board, reached: str) -> str | None:
 def _page(board: Board, request: Request) -> Response:
     app, reached = shown_app(board), request.headers.get("host", "")
     secret = known_secret(app)
+    code = [] if app is None else snippets(board, app, reached, reveal=secret is not None)
+    if app is not None and secret is not None:
+        code.insert(0, chat(board, app, reached))
     return page(
         board,
         request,
         "start/index.html",
         app=app,
         secret=secret,
-        code=[] if app is None else snippets(board, app, reached, reveal=secret is not None),
+        code=code,
         dashboard=dashboard_address(board, reached),
         url=f"{request.url.scheme}://{reached}",
         # Scripts of a checkout name the command that works without an installation.

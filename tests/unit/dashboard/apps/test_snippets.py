@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import shlex
 from types import SimpleNamespace
 from typing import Any
@@ -12,20 +13,27 @@ import pytest
 from sockudo.config import Settings
 from sockudo.config.apps import App
 from sockudo.config.sections.server import Ssl
-from sockudo.dashboard.apps.snippets import snippets
+from sockudo.dashboard.apps.snippets import chat, snippets
 
 EVIL = App("a b'\"$(id)", "k</script>'\"$(id)&", "s'\"$(id)\\", True)
 
 
-def made(app: App = EVIL, reached: str = "ws.test:9601", *, reveal: bool = True, **settings: Any) -> dict[str, str]:
+def board_with(**settings: Any) -> Any:
     where = "http://0.0.0.0:6001"
-    board = SimpleNamespace(settings=Settings(**settings), listeners=[("Clients and HTTP API", where)])
-    return {each.name: each.code for each in snippets(board, app, reached, reveal=reveal)}  # type: ignore[arg-type]
+    return SimpleNamespace(settings=Settings(**settings), listeners=[("Clients and HTTP API", where)])
+
+
+def made(app: App = EVIL, reached: str = "ws.test:9601", *, reveal: bool = True, **settings: Any) -> dict[str, str]:
+    board = board_with(**settings)
+    return {each.name: each.code for each in snippets(board, app, reached, reveal=reveal)}
 
 
 def test_a_name_cannot_end_the_script_or_leave_its_quotes() -> None:
     code = made()
     assert code["javascript"].count("</script>") == 2
+    pasted = chat(board_with(), EVIL, 'ws.test"</script>').code
+    assert pasted.count("</script>") == 1
+    assert f"new Sockudo({json.dumps(EVIL.key)}".replace("</", "<\\/") in pasted
     call = ast.parse(code["python"]).body[1]
     assert isinstance(call, ast.Assign)
     values = [ast.literal_eval(keyword.value) for keyword in call.value.keywords[:3]]  # type: ignore[attr-defined]
@@ -53,12 +61,13 @@ def test_the_secret_is_there_only_when_it_is_asked_for() -> None:
 )
 def test_the_address_is_the_one_that_the_browser_has_reached(reached: str, host: str, url: str) -> None:
     code = made(reached=reached)
-    assert f'wsHost: "{host}"' in code["javascript"]
+    assert f'src="{url}/client/sockudo.js"' in code["javascript"]
+    assert f"host={host!r}" in code["python"]
     assert url in code["curl"]
 
 
 def test_with_tls() -> None:
     code = made(ssl=Ssl(enabled=True))
-    assert "forceTLS: true" in code["javascript"]
+    assert 'src="https://ws.test:6001/client/sockudo.js"' in code["javascript"]
     assert "ssl=True" in code["python"]
     assert "https://ws.test:6001" in code["curl"]

@@ -1,10 +1,16 @@
 // The page at `/` of a development server. Everything that arrives is put in place as text.
 
-import { Client } from "./client.js";
+import Sockudo from "/client/sockudo.mjs";
 import { channelAuth, signedUrl } from "./signing.js";
 
 const MOST_EVENTS = 100;
-const BADGES = { connected: "good", connecting: "warn", waiting: "warn", closed: "bad" };
+const STATES = {
+  connected: ["good", "connected"],
+  connecting: ["warn", "connecting"],
+  unavailable: ["warn", "connecting again"],
+  disconnected: ["bad", "not connected"],
+  failed: ["bad", "not connected"],
+};
 
 const byId = (id) => document.getElementById(id);
 const root = byId("start");
@@ -13,38 +19,62 @@ if (root) begin();
 function begin() {
   const subscribing = byId("start-subscribe");
   const publishing = byId("start-publish");
-  const { appId: id, key, version } = root.dataset;
+  const { appId: id, key } = root.dataset;
   const app = () => {
     const secret = root.dataset.secret || publishing.elements.secret.value.trim();
     if (!secret) throw new Error("This takes the secret of the app: fill it in under 2.");
     return { id, key, secret };
   };
-  const scheme = location.protocol === "https:" ? "wss" : "ws";
-  const query = `protocol=7&client=start-page&version=${encodeURIComponent(version)}`;
-  const url = `${scheme}://${location.host}/app/${encodeURIComponent(key)}?${query}`;
   const me = { user_id: `visitor-${Math.random().toString(36).slice(2, 8)}`, user_info: { name: "A visitor of this page" } };
-  const authorize = async (socketId, channel) => channelAuth(app(), socketId, channel, me);
+  const authorize = async ({ socketId, channelName }) => channelAuth(app(), socketId, channelName, me);
+  const customHandler = (request, done) => void authorize(request).then((signed) => done(null, signed), (error) => done(error, null));
   const problem = (text) => (byId("start-problem").textContent = text);
-  const client = new Client(url, authorize, { state: showState, channels: showChannels, event: showEvent, problem });
+  const client = new Sockudo(key, { url: location.origin, manual: true, channelAuthorization: { customHandler } });
+  const { connection } = client;
+  const isWanted = () => ["connecting", "connected", "unavailable"].includes(connection.state);
 
-  function showChannels(channels) {
-    byId("start-channels").replaceChildren(...[...channels].map(([channel, joined]) => row(channel, joined)));
+  function showChannels() {
+    byId("start-channels").replaceChildren(...client.allChannels().map(row));
   }
 
-  function row(channel, joined) {
+  function row(channel) {
+    const joined = channel.state === "subscribed";
     const leave = element("button", "button quiet small", "✕");
     leave.type = "button";
-    leave.setAttribute("aria-label", `Unsubscribe from ${channel}`);
+    leave.setAttribute("aria-label", `Unsubscribe from ${channel.name}`);
     leave.addEventListener("click", () => {
-      client.unsubscribe(channel);
+      client.unsubscribe(channel.name);
+      showChannels();
       subscribing.elements.channel.focus();
     });
     const made = element("li");
-    made.append(element("span", joined ? "badge good" : "badge", joined ? "subscribed" : "waiting"), element("code", "", channel), leave);
+    made.append(
+      element("span", joined ? "badge good" : "badge", joined ? "subscribed" : "waiting"),
+      element("code", "", channel.name),
+      leave,
+    );
     return made;
   }
 
-  byId("start-connect").addEventListener("click", () => (client.wanted ? client.disconnect() : client.connect()));
+  function subscribe(name) {
+    if (!client.channel(name)) {
+      client.subscribe(name).bind_global((event, data) => {
+        if (event === "pusher:subscription_error") {
+          client.unsubscribe(name);
+          problem(data.status >= 4000 ? `${data.status} ${data.error}` : data.error);
+        }
+        if (event.startsWith("pusher:")) showChannels();
+        else showEvent(name, event, data);
+      });
+    }
+    showChannels();
+  }
+
+  connection.bind("state_change", ({ current, error }) => {
+    showState(current, current === "connected" ? `socket ${connection.socket_id}` : (error && [error.code, error.message].join(" ")));
+    showChannels();
+  });
+  byId("start-connect").addEventListener("click", () => (isWanted() ? client.disconnect() : client.connect()));
   byId("start-clear").addEventListener("click", () => {
     byId("start-events").replaceChildren();
     byId("start-empty").hidden = false;
@@ -52,8 +82,8 @@ function begin() {
   subscribing.addEventListener("submit", (event) => {
     event.preventDefault();
     problem("");
-    if (!client.wanted) client.connect();
-    client.subscribe(subscribing.elements.channel.value.trim());
+    if (!isWanted()) client.connect();
+    subscribe(subscribing.elements.channel.value.trim());
   });
   publishing.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -73,7 +103,7 @@ function begin() {
     publishing.elements.channel.value = subscribing.elements.channel.value;
   });
 
-  client.subscribe(subscribing.elements.channel.value);
+  subscribe(subscribing.elements.channel.value);
   client.connect();
 }
 
@@ -98,12 +128,13 @@ async function refusal(answer) {
   }
 }
 
-function showState(state, detail = "") {
+function showState(state, about = "") {
   const badge = byId("start-state");
-  badge.className = `badge ${BADGES[state]}`;
-  badge.textContent = { closed: "not connected", waiting: "connecting again" }[state] ?? state;
-  byId("start-about").textContent = state === "connected" ? `socket ${detail}` : detail;
-  byId("start-connect").textContent = state === "closed" ? "Connect" : "Disconnect";
+  const [colour, text] = STATES[state];
+  badge.className = `badge ${colour}`;
+  badge.textContent = text;
+  byId("start-about").textContent = about;
+  byId("start-connect").textContent = colour === "bad" ? "Connect" : "Disconnect";
 }
 
 function showEvent(channel, name, data) {
