@@ -179,7 +179,9 @@ class Fleet:
         await self.balancer.__aexit__(None, None, None)
         for server in self.servers:
             try:
-                if kind is None:
+                if kind is not None:
+                    print(f"the log of {server.port}:", server.log[-20_000:])
+                else:
                     assert await asyncio.to_thread(server.terminate) == 0, server.log[-6000:]
                     server.check_log()
             finally:

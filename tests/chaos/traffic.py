@@ -357,8 +357,11 @@ class Traffic:
                 listed = await api.channels(info=("subscription_count",))
                 seen = {name: about["subscription_count"] for name, about in listed.items()}
                 room = await api.channel(ROOM, info=("user_count",))
-                if seen != counts or set(await api.users(ROOM)) != users or room["user_count"] != len(users):
-                    return f"{server.port} has {seen}, {room}"
+                ids = set(await api.users(ROOM))
+                if seen != counts or ids != users or room["user_count"] != len(users):
+                    more, fewer = Counter(seen) - counts, counts - Counter(seen)
+                    odd = sorted(ids ^ users)
+                    return f"{server.port} has {more} too many, {fewer} too few, the users {odd} wrong, {room}"
         return None
 
 
