@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from sockudo.hub.ports import BulkWriter, Schedule
 from sockudo.protocol.delta import DeltaNode, DeltaTrack
 from sockudo.protocol.filters import MESSAGE_UNITS
 
-__all__ = ["SLICE", "Deliveries", "HubOptions", "Waiting"]
+__all__ = ["GATHERING", "SLICE", "Deliveries", "HubOptions", "Waiting"]
 
 # Writes in one turn of the loop: 5 to 10 ms, so that pings, publishes and small channels get their turn in between.
 SLICE = 1024
 # Of them for a round that takes several turns anyway, at least and at most.
 _LEAST, _MOST = SLICE // 4, SLICE // 2
+GATHERING: Final = -1
+"""A delivery to many that waits for the next turn, since this one brought more for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,9 @@ class Waiting(Protocol):
         ...
 
     def deliver(self, budget: int) -> int:
-        """Writes what waits to at most about ``budget`` subscribers and returns how many writes that took."""
+        """Writes what waits to at most about ``budget`` subscribers and returns how many writes that took, or
+        `GATHERING`.
+        """
         ...
 
 
@@ -99,10 +103,16 @@ class Deliveries:
             before, self._before = self._before, {}
             for work in before:
                 work()
+        gathering: list[Waiting] = []
         while queue and budget > 0:
             fanout = queue.popleft()
-            budget -= fanout.deliver(budget)
-            self._requeue(fanout)
+            writes = fanout.deliver(budget)
+            if writes == GATHERING:
+                gathering.append(fanout)
+            else:
+                budget -= writes
+                self._requeue(fanout)
+        queue.extendleft(reversed(gathering))
         if waiting:
             # However much is new, a long round goes on.
             fanout = self._rounds.popleft()

@@ -12,6 +12,10 @@ while it was there. So joining remembers a place in the pending frames (``_since
 A round over many subscribers is cut into slices (`deliver` with a budget), so that no turn lasts. While a round is
 under way new frames gather for the next one.
 
+A round over many takes much longer than a look for what else has arrived. So it begins when a few turns of the loop
+brought no more frames for it, and after a millisecond if they keep coming: publishes that arrive together are one write
+to each subscriber, though they are read in several turns.
+
 Bytes for many go to their sockets with one call (`BulkWriter`), past the connections' own ``write``. What a socket does
 not take goes there, and so does everything for a connection without a descriptor: one that reads too slowly, or
 whose transport has no socket of its own.
@@ -24,7 +28,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import Generic, Protocol, TypeVar
 
 from sockudo.base.measures import Latency
-from sockudo.hub.delivery import Deliveries
+from sockudo.hub.delivery import GATHERING, Deliveries
 from sockudo.hub.outgoing import EVERYTHING, Outgoing, Wants
 from sockudo.hub.traffic import Traffic, size_bucket
 from sockudo.protocol.delta import ChannelDeltas, DeltaChannel
@@ -41,6 +45,12 @@ _WHOLE = 500
 _LONG = 16 * 1024
 # Below this each write is a call of its own: what one call for all needs beside it would cost more.
 _MANY = 5
+# From so many subscribers on a round waits for frames that come within the next turns. It looks once for each so many,
+# at most so often: less than a hundredth of what the round takes.
+_LARGE = 100
+_MOST_LOOKS = 4
+# Seconds after which it begins, however much comes.
+_GATHERED_WITHIN = 0.001
 
 
 class Receiver:
@@ -124,7 +134,9 @@ class Fanout(Generic[C]):
     __slots__ = (
         "_descriptors",
         "_excluded",
+        "_gathered",
         "_hub",
+        "_looks",
         "_pending",
         "_rest",
         "_round",
@@ -156,6 +168,8 @@ class Fanout(Generic[C]):
         self._pending: list[bytes] = []
         # When the oldest frame that is not written yet was published.
         self._waiting_since = 0.0
+        # How many frames waited at the last look, and how many looks are left before they are written.
+        self._gathered = self._looks = 0
         # Places in the pending frames from which a newcomer listens; None while there is none this turn.
         self._since: dict[C, int] | None = None
         # Which connections must not get which pending frame; None while nothing is excluded.
@@ -254,7 +268,7 @@ class Fanout(Generic[C]):
 
     def deliver(self, budget: int) -> int:
         """Writes what waits to at most about ``budget`` subscribers, and returns how many writes that took; long ones
-        count for several.
+        count for several; `GATHERING` when it waits for what the next turn brings.
         """
         if self._rest is not None:
             return self._deliver_slice(self._rest, budget)
@@ -263,6 +277,8 @@ class Fanout(Generic[C]):
             return 0
         subscribers = self.subscribers
         count = len(subscribers)
+        if count >= _LARGE and self._gathers(count):
+            return GATHERING
         data = pending[0] if len(pending) == 1 else b"".join(pending)
         cost = count * (1 + len(data) // _LONG)
         if cost > budget and cost > _WHOLE:
@@ -281,6 +297,17 @@ class Fanout(Generic[C]):
         self._account(count, frames, len(data))
         self._note_latency(count)
         return cost
+
+    def _gathers(self, count: int) -> bool:
+        """Whether to look once more for what comes with the pending frames."""
+        frames = len(self._pending)
+        if frames > self._gathered:
+            self._gathered, self._looks = frames, min(count // _LARGE, _MOST_LOOKS)
+        if self._looks and self._hub.now() - self._waiting_since < _GATHERED_WITHIN:
+            self._looks -= 1
+            return True
+        self._gathered = 0
+        return False
 
     def _write_to(self, connections: Collection[C], data: bytes, descriptors: array[int] | None = None) -> None:
         """``descriptors`` are theirs, where they are known."""

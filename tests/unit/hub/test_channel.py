@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import random
 
+from sockudo.hub import Connection
 from sockudo.hub.delivery import SLICE
 from sockudo.protocol.frames import Frame
-from support.world import World
+from support.world import Peer, World
+
+
+def begin(world: World, pairs: list[tuple[Connection, Peer]]) -> None:
+    """Turns until the first of these subscribers was written to: a delivery to many waits for more."""
+    for _ in range(10):
+        if any(peer.writes for _, peer in pairs):
+            return
+        world.turn()
+    raise AssertionError("nothing was written")
 
 
 def test_frames_of_one_turn_are_one_write_in_order(world: World) -> None:
@@ -80,7 +90,7 @@ def test_a_long_channel_is_written_in_slices_while_others_get_their_turn(world: 
     big = world.subscribers(5000, "big")
     [(_, small)] = world.subscribers(1, "small")
     world.publish("b", "big")
-    world.turn()
+    begin(world, big)
     assert 0 < sum(bool(peer.writes) for _, peer in big) < 5000
     world.publish("s", "small")
     world.turn()
@@ -88,6 +98,68 @@ def test_a_long_channel_is_written_in_slices_while_others_get_their_turn(world: 
     assert sum(bool(peer.writes) for _, peer in big) < 5000
     world.settle()
     assert all(len(peer.writes) == 1 for _, peer in big)
+
+
+def test_what_comes_in_the_next_turns_is_one_write_to_many(world: World) -> None:
+    pairs = world.subscribers(400)
+    for name in ("a", "b", "c"):
+        world.publish(name)
+        world.turn()
+    world.settle()
+    assert {len(peer.writes) for _, peer in pairs} == {1}
+    assert all([event for event, _ in peer.events()] == ["a", "b", "c"] for _, peer in pairs)
+
+
+def test_many_wait_for_a_few_turns_that_bring_nothing(world: World) -> None:
+    pairs = world.subscribers(1000)
+    world.publish("a")
+    turns = world.settle()
+    assert 2 <= turns <= 5
+    assert {len(peer.writes) for _, peer in pairs} == {1}
+
+
+def test_many_wait_for_a_millisecond_at_most(world: World) -> None:
+    pairs = world.subscribers(400)
+    world.publish("a")
+    world.turn()
+    world.time += 0.002
+    world.publish("b")
+    world.turn()
+    assert all([event for event, _ in peer.events()] == ["a", "b"] for _, peer in pairs)
+
+
+def test_a_few_wait_for_nothing(world: World) -> None:
+    pairs = world.subscribers(99)
+    world.publish("a")
+    world.turn()
+    assert {len(peer.writes) for _, peer in pairs} == {1}
+
+
+def test_a_small_channel_does_not_wait_for_what_gathers_for_a_large_one(world: World) -> None:
+    big = world.subscribers(400, "big")
+    [(_, small)] = world.subscribers(1, "small")
+    world.publish("b", "big")
+    world.publish("s", "small")
+    world.turn()
+    assert [event for event, _ in small.events()] == ["s"]
+    assert not any(peer.writes for _, peer in big)
+    world.settle()
+    assert {len(peer.writes) for _, peer in big} == {1}
+
+
+def test_those_who_come_and_go_while_it_gathers_hear_their_part(world: World) -> None:
+    pairs = world.subscribers(400)
+    world.publish("a")
+    world.turn()
+    (leaving, left), *_ = pairs
+    world.hub.unsubscribe(leaving, "news")
+    late, late_peer = world.connect()
+    world.hub.subscribe(late, "news")
+    world.publish("b")
+    world.settle()
+    assert [event for event, _ in left.events()] == ["a"]
+    assert [event for event, _ in late_peer.events()] == ["b"]
+    assert all([event for event, _ in peer.events()] == ["a", "b"] for _, peer in pairs[1:])
 
 
 def test_a_long_frame_counts_for_several_writes(world: World) -> None:
@@ -106,7 +178,7 @@ def test_slices_keep_order_and_membership(world: World) -> None:
     """What is said, and who comes and goes, while a round is under way: everyone hears exactly their part, in order."""
     pairs = world.subscribers(4500)
     world.publish("one")
-    world.turn()
+    begin(world, pairs)
     waiting = next((connection, peer) for connection, peer in pairs if not peer.writes)
     served = next((connection, peer) for connection, peer in pairs if peer.writes)
     world.publish("two")
