@@ -150,8 +150,8 @@ class History:
         """The stream of a channel, for who subscribes now (spec: history § 1.1 and 5.1); nothing is stored.
 
         Where there is none it is the one that the first message will begin. Everything up to its head has been
-        delivered before this returns. Raises errors.HISTORY_UNAVAILABLE, and errors.HISTORY_DEGRADED when it cannot be
-        published where the stream is.
+        delivered before this returns. Raises errors.HISTORY_UNAVAILABLE, and errors.HISTORY_DEGRADED where its place
+        is not known.
         """
         key = (app_id, channel)
         known = self._heads.get(key)
