@@ -1,4 +1,4 @@
-"""Routes of message versions and annotations: the feature is what is missing, not the path (spec: http-api § 1)."""
+"""Routes of messages that change and of annotations while the feature is off: it is named (spec: messages § 7)."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ def server() -> Iterator[ServerProcess]:
 @pytest.mark.parametrize(("method", "suffix", "body"), ROUTES)
 def test_the_feature_is_named(server: ServerProcess, method: str, suffix: str, body: Any) -> None:
     answer = server.signed(method, f"{MESSAGE}{suffix}", body=body)
-    feature = "Annotations of messages" if "annotations" in suffix else "Message versions"
     text = (
-        f"{feature} are not part of this version of the server: messages of channel 'room' cannot be changed after "
-        "they were published"
+        "Annotations are not part of this version of the server: messages of channel 'room' have none"
+        if "annotations" in suffix
+        else "Messages of channel 'room' cannot change: that needs versioned_messages.enabled, and a history: "
+        "history.enabled, for the server or the app"
     )
     assert_error(answer, 403, "feature_disabled", text)
 

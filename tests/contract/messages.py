@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from contract.history import NOW
-from sockudo.base.message_records import Change, Mutation, Version
+from sockudo.base.message_records import Change, Mutation, Version, log_of
 from sockudo.base.stream_records import KEEP_ALL, Append, Create, Retention
 from sockudo.hub.streams.ports import HistoryStore
-from sockudo.hub.streams.versions import decode_version, log_of, with_data
+from sockudo.hub.streams.versions import decode_version, with_data
 
 __all__ = ["LOG", "a_change", "a_create", "a_serial", "data_of", "fragments"]
 

@@ -28,6 +28,7 @@ from sockudo.history.calls import Sleep
 from sockudo.hub import AppState, Hub, HubOptions
 from sockudo.hub.edges import Edges
 from sockudo.hub.events import Observers
+from sockudo.hub.streams.versions import VersionSerials
 from sockudo.hub.view import HubView
 from sockudo.inspector import Inspector
 from sockudo.limits.app_rates import AppRates
@@ -291,6 +292,7 @@ class Node:
             self.shared,
             self.caches,
             self.policies,
+            VersionSerials(self.membership.me.id, self.clock.time),
         )
         self.revocations = Revocations()
         self.gateway = Gateway(

@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sockudo.base.message_records import log_of
 from sockudo.base.stream_records import Retention
 from sockudo.config.apps import ConnectionRecovery, History, Namespace, NamespaceHistory, Policy, PresenceHistory
+from sockudo.config.sections.streams import VersionedMessages
 from sockudo.config.settings import Settings
-from sockudo.protocol.names import CHANNEL_PREFIXES, namespace_of
+from sockudo.protocol.names import CHANNEL_PREFIXES, USER_CHANNEL_PREFIX, namespace_of
 
 __all__ = [
     "HistoryPolicy",
@@ -23,6 +25,7 @@ __all__ = [
     "StreamDefaults",
     "StreamPolicies",
     "StreamPolicy",
+    "VersionsPolicy",
     "resolve_recovery",
     "resolve_streams",
 ]
@@ -52,21 +55,33 @@ class PresenceHistoryPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionsPolicy:
+    """How long versions of messages are kept."""
+
+    retention: Retention
+
+
+@dataclass(frozen=True, slots=True)
 class StreamPolicy:
-    """Everything that is kept of a channel; None is what is not."""
+    """Everything that is kept of a channel; None is what is not. ``versions`` are kept with a history alone."""
 
     recovery: RecoveryPolicy | None = None
     history: HistoryPolicy | None = None
     presence_history: PresenceHistoryPolicy | None = None
+    versions: VersionsPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StreamDefaults:
-    """The server's own values, every field set; 0 messages, events or bytes mean no limit."""
+    """The server's own values, every field set; 0 messages, events or bytes mean no limit.
+
+    ``versions`` is None while messages cannot change.
+    """
 
     recovery: ConnectionRecovery
     history: History
     presence_history: PresenceHistory
+    versions: VersionsPolicy | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> StreamDefaults:
@@ -91,6 +106,7 @@ class StreamDefaults:
                 max_events_per_channel=presence.max_events_per_channel or 0,
                 max_bytes_per_channel=presence.max_bytes_per_channel or 0,
             ),
+            _versions(settings.versioned_messages),
         )
 
 
@@ -111,6 +127,15 @@ class StreamPolicies:
             return self.common
         return self.by_head.get(channel[: channel.index(":")], self.common)
 
+    def versions_of(self, channel: str) -> VersionsPolicy | None:
+        """The policy of a channel whose messages can change; None for every other one, and for one user's own."""
+        versions = self.of(channel).versions
+        return None if versions is None or channel.startswith(USER_CHANNEL_PREFIX) else versions
+
+    def stream_of(self, channel: str) -> str:
+        """The stream that a channel's messages are delivered in the order of: its log, where they can change."""
+        return channel if self.versions_of(channel) is None else log_of(channel)
+
     @property
     def stores(self) -> bool:
         """Whether anything of any channel has to outlive the process: a presence history does where a history does."""
@@ -130,10 +155,12 @@ def resolve_streams(policy: Policy, defaults: StreamDefaults) -> StreamPolicies 
     recovery = resolve_recovery(policy, defaults)
 
     def settled(namespace: Namespace) -> StreamPolicy:
+        history = _history(namespace.history, policy.history, defaults.history)
         return StreamPolicy(
             recovery,
-            _history(namespace.history, policy.history, defaults.history),
+            history,
             _presence_history(namespace.presence_history, policy.presence_history, defaults.presence_history),
+            None if history is None else defaults.versions,
         )
 
     common = settled(_NO_OVERRIDE)
@@ -177,6 +204,11 @@ def _history(namespace: NamespaceHistory, own: History, usual: History) -> Histo
             _first(*(layer.max_bytes_per_channel for layer in layers)),
         ),
     )
+
+
+def _versions(settings: VersionedMessages) -> VersionsPolicy | None:
+    window = settings.retention_window_seconds * 1000
+    return VersionsPolicy(Retention(window or None)) if settings.enabled else None
 
 
 def _presence_history(*layers: PresenceHistory) -> PresenceHistoryPolicy | None:

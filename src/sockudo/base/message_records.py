@@ -11,7 +11,20 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
-__all__ = ["NOTHING", "Action", "Change", "Data", "Latest", "Mutation", "Refusal", "Version"]
+__all__ = [
+    "NOTHING",
+    "VERSIONS_PREFIX",
+    "Action",
+    "Change",
+    "Data",
+    "Latest",
+    "Mutation",
+    "Refusal",
+    "Version",
+    "channel_of_log",
+    "is_log",
+    "log_of",
+]
 
 Action = Literal["create", "update", "delete", "append"]
 Change = Literal["update", "delete", "append"]
@@ -19,6 +32,9 @@ Refusal = Literal["unknown", "not_owner", "not_text"]
 """Why a mutation was not applied: no such message, another's message, an append to data that is no text."""
 
 NOTHING: Final = msgspec.Raw(b"")
+
+VERSIONS_PREFIX: Final = "[versions]"
+"""Begins the names of logs, the streams that have the versions of channels; no channel is called so."""
 
 Data = str | msgspec.Raw | None
 """A message's data: text, JSON text of another type, or none."""
@@ -81,7 +97,26 @@ class Mutation(msgspec.Struct, frozen=True):
 
 
 class Latest(NamedTuple):
-    """A message as it reads now, and the serial of its newest version in the log of its channel."""
+    """A message as it reads now, and the serial of its newest version in the log of its channel.
+
+    ``stream_id`` is that of the log, in rows of a history alone.
+    """
 
     serial: int
     version: Version
+    stream_id: str = ""
+
+
+def log_of(channel: str) -> str:
+    """The stream that has a channel's versions."""
+    return VERSIONS_PREFIX + channel
+
+
+def is_log(stream: str) -> bool:
+    """Whether a stream is the log of a channel."""
+    return stream.startswith(VERSIONS_PREFIX)
+
+
+def channel_of_log(stream: str) -> str | None:
+    """The channel whose log a stream is; None for any other stream."""
+    return stream.removeprefix(VERSIONS_PREFIX) if stream.startswith(VERSIONS_PREFIX) else None

@@ -21,11 +21,15 @@ _V1_NUMBER: Final = "7"
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """What a connection is opened with. Everything but the protocol is for V2."""
+    """What a connection is opened with. Everything but the protocol is for V2.
+
+    ``whole``: appends to messages come with all of their text, and not with the fragment alone.
+    """
 
     protocol: Literal[1, 2] = 1
     format: Format = "json"
     token: str | None = field(default=None, repr=False)
+    whole: bool = False
 
     @property
     def is_binary(self) -> bool:
@@ -36,7 +40,12 @@ class Wire:
         """Its part of the connection URL."""
         if self.protocol == 1:
             return {"protocol": _V1_NUMBER}
-        given = {"protocol": "2", "format": self.format if self.is_binary else None, "token": self.token}
+        given = {
+            "protocol": "2",
+            "format": self.format if self.is_binary else None,
+            "token": self.token,
+            "append_mode": "full" if self.whole else None,
+        }
         return {name: value for name, value in given.items() if value is not None}
 
     def encode(self, frame: Mapping[str, Any]) -> str | bytes:

@@ -20,7 +20,7 @@ from sockudo.config.sections.limits import ChannelLimits, EventLimits, Idempoten
 from sockudo.config.sections.push import Push
 from sockudo.config.sections.redis import RedisAccess
 from sockudo.config.sections.server import Cors, HttpApi, Instance, Logging, Metrics, Ssl, UnixSocket
-from sockudo.config.sections.streams import ConnectionRecovery, History, PresenceHistory
+from sockudo.config.sections.streams import ConnectionRecovery, History, PresenceHistory, VersionedMessages
 from sockudo.config.sections.webhooks import Queue, Webhooks
 
 __all__ = ["LogFormat", "Settings"]
@@ -144,6 +144,7 @@ class Settings(Section, frozen=True):
     connection_recovery: ConnectionRecovery = ConnectionRecovery()
     history: History = History()
     presence_history: PresenceHistory = PresenceHistory()
+    versioned_messages: VersionedMessages = VersionedMessages()
     ephemeral: Ephemeral = Ephemeral()
     echo_control: EchoControl = EchoControl()
     event_name_filtering: EventNameFiltering = EventNameFiltering()

@@ -30,6 +30,7 @@ _COORDINATION = "every node makes its own differences, and nothing has to be agr
 _NODES_BEAT = "nodes know each other by their beats"
 _NATS_QUEUES = "what NATS sends is taken at once, so nothing waits in this process"
 _WATCHED = "joined nodes always watch each other, several times in each heartbeat"
+_WITH_HISTORY = "versions are kept in the store of the history, whose settings hold for them too"
 _APPS_IN_MEMORY = "apps are held in memory and changes are seen at once"
 
 PARTS: Mapping[str, str] = {
@@ -44,7 +45,6 @@ PARTS: Mapping[str, str] = {
     "history.scylladb": _NO_DATABASE,
     "history.surrealdb": _NO_DATABASE,
     "metrics.tcp_exporter": "the TCP exporter is not part of this version",
-    "versioned_messages": "message versions are not part of this version",
 }
 """Sections and keys of parts that are not here yet, with the reason."""
 
@@ -89,6 +89,10 @@ NO_EFFECT: Mapping[str, str] = {
     "rate_limiter.redis.cluster_mode": "nothing reads it; the driver is `redis-cluster`",
     "rate_limiter.websocket_rate_limit.identifier": "nothing reads it",
     "ssl.ca_path": "nothing reads it",
+    "versioned_messages.driver": _WITH_HISTORY,
+    "versioned_messages.max_purge_per_tick": _WITH_HISTORY,
+    "versioned_messages.purge_batch_size": _WITH_HISTORY,
+    "versioned_messages.purge_interval_seconds": _WITH_HISTORY,
     "ssl.passphrase": "nothing reads it; store the private key without a passphrase, readable by the server alone",
 }
 """Sections and keys that this server understands and does not need, with the reason."""
@@ -98,7 +102,6 @@ SWITCHES: Sequence[str] = (
     "ai_transport.enabled",
     "annotations.enabled",
     "metrics.tcp_exporter.enabled",
-    "versioned_messages.enabled",
 )
 """Switches of those parts: switching on is refused."""
 
@@ -152,7 +155,6 @@ _PREFIXES: Mapping[str, str] = {
     "QUEUE_SQS_": "queue.sqs",
     "SCYLLADB_": "database.scylladb",
     "SOCKUDO_ABLY_COMPAT_": "ably_compat",
-    "VERSIONED_MESSAGES_": "versioned_messages",
 }
 
 # Names that other software uses too are listed one by one: Kubernetes, for one, tells every container NATS_PORT.
@@ -194,6 +196,10 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "history.writer_shards": ("", "HISTORY_WRITER_SHARDS"),
     "queue.redis.concurrency": ("", "QUEUE_REDIS_CONCURRENCY"),
     "queue.redis_cluster.concurrency": ("", "REDIS_CLUSTER_QUEUE_CONCURRENCY"),
+    **{
+        f"versioned_messages.{name.lower()}": ("VERSIONED_MESSAGES_", name)
+        for name in ("DRIVER", "MAX_PURGE_PER_TICK", "PURGE_BATCH_SIZE", "PURGE_INTERVAL_SECONDS")
+    },
     "queue.reliability": (
         "QUEUE_",
         (

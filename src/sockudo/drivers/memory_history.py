@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from sockudo.base.message_records import Latest, Mutation
+from sockudo.base.message_records import Latest, Mutation, channel_of_log, is_log, log_of
 from sockudo.base.stream_records import (
     CREATE,
     KEEP_ALL,
@@ -32,12 +32,9 @@ from sockudo.drivers.memory_streams import MemoryStream
 from sockudo.hub.streams.totals import Evicted, Group, Total, group_of
 from sockudo.hub.streams.versions import (
     applied,
-    channel_of_log,
     decode_version,
     encode_version,
-    is_log,
     latest_without,
-    log_of,
     made_by,
     serial_of_message,
 )
@@ -224,7 +221,9 @@ class MemoryHistoryStore:
 
     def _with_latest(self, log: tuple[str, str], row: Row) -> Row:
         serial = serial_of_message(row.message) if row.operation_kind == CREATE else None
-        return row if serial is None else row._replace(latest=self._messages.get(log, serial))
+        latest = None if serial is None else self._messages.get(log, serial)
+        stream_id = self._streams[log].stream_id if latest is not None else ""
+        return row if latest is None else row._replace(latest=latest._replace(stream_id=stream_id))
 
     async def message(self, app_id: str, log: str, message_serial: str) -> Latest | None:
         return self._messages.get((app_id, log), message_serial)

@@ -149,6 +149,8 @@ def _take_over(
         session = gateway.open(
             app, websocket, wire_format, echo=query.echo_messages, client=query.client, client_version=query.version
         )
+        if session.v2 is not None:
+            session.v2.whole = query.append_mode == "full"
         websocket.attach(session)
         greeting = frames.connection_established(session.socket_id, edge.settings.activity_timeout)
         websocket.begin(accepted, session.shape.encode(greeting))

@@ -18,6 +18,8 @@ __all__ = [
     "HISTORY_TOO_MANY",
     "HISTORY_UNAVAILABLE",
     "IDLE_TIMEOUT",
+    "MESSAGE_NOT_FOUND",
+    "MUTATION_DENIED",
     "NAMESPACE_DENIED",
     "PERSISTENCE_UNAVAILABLE",
     "POSITION_EXPIRED",
@@ -36,6 +38,8 @@ __all__ = [
     "TOKEN_REVOKED",
     "TOKEN_UNVERIFIED",
     "USER_LIMITED",
+    "VERSION_CONFLICT",
+    "VERSION_SOCKET",
 ]
 
 # ---- protocol V2: subscriptions, tokens, presence updates ----
@@ -251,6 +255,50 @@ ANNOTATIONS_DISABLED = row(
     "Annotations are not enabled for the channel.",
     ws=4300,
     remedy="Leave ANNOTATION_SUBSCRIBE out of modes.",
+)
+MESSAGE_NOT_FOUND = row(
+    "message_not_found",
+    "The channel has no message with this serial.",
+    http=404,
+    causes=(
+        "the serial is of another channel or app",
+        "the message was published before messages could change",
+        "its versions are past versioned_messages.retention_window_seconds",
+    ),
+    remedy="Take the message_serial from the reply to the publish, from extras.headers, or from a page of the history.",
+)
+MUTATION_DENIED = row(
+    "mutation_denied",
+    "mutations not permitted on this channel",
+    code="mutable_not_permitted",
+    http=403,
+    causes=(
+        "the connection of socket_id has no message_…_any or message_…_own capability for the channel",
+        "with message_…_own: the message was created by another client id, or by a backend",
+        "a token without publish",
+    ),
+    remedy="Grant the capability to the connection, or leave socket_id out: the backend may change every message.",
+    ai_code=93002,
+)
+VERSION_CONFLICT = row(
+    "version_conflict",
+    "The op_id was already used for another change of the message.",
+    http=409,
+    causes=("an op_id that is not unique per change",),
+    remedy="Make a new op_id for each change and reuse it only to repeat that change.",
+)
+VERSION_SOCKET = row(
+    "version_socket",
+    "The connection named by socket_id cannot change messages.",
+    code="auth_failed",
+    http=401,
+    causes=(
+        "it is not connected to this node",
+        "it is on protocol V1",
+        "client_id is given and the connection is not signed in, or as another user",
+    ),
+    remedy="Send the request to the node of the connection, which is on V2 and signed in, or leave socket_id out.",
+    reason="socket_id",
 )
 RECOVERY_DISABLED = row(
     "recovery_disabled",

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
+from sockudo.base.message_records import is_log
 from sockudo.base.stream_records import Bounds, DurableState, Position, Row, StreamInfo
 from sockudo.history.calls import StoreCalls
 from sockudo.history.degraded import DegradedStreams
@@ -79,6 +80,7 @@ class StoreAuthority:
         degraded: DegradedStreams,
         on_elsewhere: Elsewhere | None,
         settle: Callable[[StreamKey, Position], Awaitable[StreamInfo]],
+        prepare: Callable[[StreamKey, Sequence[Row]], Awaitable[Sequence[Row]]],
     ) -> None:
         self._store = store
         self._calls = calls
@@ -86,13 +88,15 @@ class StoreAuthority:
         self._degraded = degraded
         self._elsewhere = on_elsewhere
         self._settle = settle
+        self._prepare = prepare
 
     async def read(self, key: StreamKey, start: int | None) -> Reading | None:
         bounds = Bounds(start_serial=start or 0)
         page = await self._calls.read(self._store.read(*key, bounds=bounds, direction="oldest_first", limit=_PAGE))
         if page.info is None:
             return None
-        messages = [self._numbered(key, row) for row in page.rows]
+        rows = await self._prepare(key, page.rows) if is_log(key[1]) else page.rows
+        messages = [self._numbered(key, row) for row in rows]
         return Reading(page.info.head, messages, page.has_more, page.info.state)
 
     def _numbered(self, key: StreamKey, row: Row) -> Numbered:

@@ -6,10 +6,13 @@ from typing import Any
 
 import msgspec
 
-from sockudo.base.stream_records import RETRACTED, Row
+from sockudo.base.message_records import Version, channel_of_log
+from sockudo.base.stream_records import RETRACTED, Position, Row
+from sockudo.history.message_frames import change_frame
+from sockudo.hub.streams.versions import decode_version
 from sockudo.protocol.frames import Frame
 
-__all__ = ["StoredMessageError", "frame_of", "is_shown", "message_text"]
+__all__ = ["StoredMessageError", "frame_in", "frame_of", "is_shown", "message_text", "version_of"]
 
 
 class StoredMessageError(Exception):
@@ -38,13 +41,39 @@ def is_shown(row: Row) -> bool:
     return row.operation_kind != RETRACTED
 
 
+def version_of(row: Row) -> Version:
+    """The version that a row of a log is. Raises `StoredMessageError`."""
+    try:
+        return decode_version(row.message)
+    except msgspec.DecodeError as problem:
+        raise StoredMessageError(f"Serial {row.serial} of stream {row.stream_id}: {problem}") from problem
+
+
+def frame_in(stream: str, row: Row) -> Frame:
+    """A row of any stream as it is replayed: a version, or a message as it was published.
+
+    Raises `StoredMessageError`.
+    """
+    channel = channel_of_log(stream)
+    if channel is None:
+        return frame_of(row)
+    version = version_of(row) if row.latest is None else row.latest.version
+    return change_frame(channel, version, Position(row.stream_id, row.serial))
+
+
 def frame_of(row: Row) -> Frame:
-    """The frame as it was published, at its position. Raises `StoredMessageError`."""
+    """The frame as it was published, at its position; of a message that can change, its latest version.
+
+    Raises `StoredMessageError`.
+    """
     try:
         stored = _decode(row.message)
         data = _data(stored.data)
     except msgspec.DecodeError as problem:
         raise StoredMessageError(f"Serial {row.serial} of stream {row.stream_id}: {problem}") from problem
+    if row.latest is not None:
+        serial, version, stream_id = row.latest
+        return change_frame(stored.channel or "", version, Position(stream_id, serial))
     return Frame(
         stored.event,
         stored.channel,

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import structlog
 
 from sockudo import errors
+from sockudo.base.message_records import Latest
 from sockudo.base.stream_records import Bounds, Page, Position, Retained, Row, StreamInfo
 from sockudo.history.cursors import decode_cursor, encode_cursor
 from sockudo.history.degraded import Degraded
 from sockudo.history.frames import StoredMessageError, is_shown, message_text
 from sockudo.history.heads import StreamKey
+from sockudo.history.message_frames import item_of
+from sockudo.history.messages import LatestReads
 from sockudo.history.query import HistoryQuery, check_query
-from sockudo.history.reads import Reads
 
-__all__ = ["authority", "read_page", "retained_of", "stream_object", "stream_state", "truncated_by_retention"]
+__all__ = [
+    "authority",
+    "read_page",
+    "retained_of",
+    "shorten_kinds",
+    "stream_object",
+    "stream_state",
+    "truncated_by_retention",
+]
 
 
 def authority(backend: str) -> str:
@@ -72,7 +83,7 @@ _log = structlog.get_logger("sockudo.history")
 
 
 async def read_page(
-    reads: Reads, key: StreamKey, query: HistoryQuery, max_page_size: int, attach: Position | None
+    reads: LatestReads, key: StreamKey, query: HistoryQuery, max_page_size: int, attach: Position | None
 ) -> tuple[StreamInfo | None, dict[str, Any]]:
     """The stream as it was read and the reply, but for its ``stream_state``; see `History.page`."""
     query = _checked(query, attach)
@@ -141,6 +152,8 @@ def _reply(key: StreamKey, query: HistoryQuery, limit: int, page: Page) -> dict[
 
 
 def _item(key: StreamKey, row: Row) -> dict[str, Any]:
+    if row.latest is not None:
+        return _changed_item(key, row, row.latest)
     try:
         message = message_text(row)
     except StoredMessageError as problem:
@@ -156,3 +169,29 @@ def _item(key: StreamKey, row: Row) -> dict[str, Any]:
         "payload_size_bytes": len(row.message),
         "message": message,
     }
+
+
+def _changed_item(key: StreamKey, row: Row, latest: Latest) -> dict[str, Any]:
+    """The item of a message that can change: its row, with the message as it reads now."""
+    item = item_of(key[1], latest)
+    message = msgspec.json.encode(item)
+    return {
+        "stream_id": row.stream_id,
+        "serial": row.serial,
+        "published_at_ms": row.published_at_ms,
+        "message_id": row.message_id,
+        "event_name": item["event"],
+        "operation_kind": f"message.{latest.version.action}",
+        "payload_size_bytes": len(message),
+        "message": msgspec.Raw(message),
+    }
+
+
+def shorten_kinds(items: list[dict[str, Any]]) -> None:
+    """Over a socket kinds of versions are bare words, and their messages name the stream of their row."""
+    for item in items:
+        kind = item["operation_kind"]
+        if kind.startswith("message."):
+            stream_id = msgspec.json.encode(item["stream_id"])
+            item["operation_kind"] = kind.removeprefix("message.")
+            item["message"] = msgspec.Raw(bytes(item["message"])[:-1] + b',"stream_id":' + stream_id + b"}")

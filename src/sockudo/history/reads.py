@@ -111,9 +111,10 @@ class Reads:
         direction: Direction = "newest_first",
         limit: int,
         after: int | None = None,
+        latest: bool = False,
     ) -> Page:
         """See `HistoryStore.read`; raises errors.HISTORY_UNAVAILABLE."""
-        read = self._store.read(*key, bounds=bounds, direction=direction, limit=limit, after=after)
+        read = self._store.read(*key, bounds=bounds, direction=direction, limit=limit, after=after, latest=latest)
         return await self._calls.read(read)
 
     def check(self, key: StreamKey, info: StreamInfo | None = None) -> None:

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 import structlog
 
-from sockudo.base.stream_records import Bounds, Page, Position, StreamInfo
+from sockudo.base.stream_records import Bounds, Page, Position, Row, StreamInfo
 from sockudo.errors import SockudoError
-from sockudo.history.frames import StoredMessageError, frame_of, is_shown
+from sockudo.history.frames import StoredMessageError, frame_in, is_shown
 from sockudo.history.heads import StreamKey
 from sockudo.history.reads import Reads
 from sockudo.protocol.frames import Frame
@@ -45,7 +46,13 @@ class Wanted(NamedTuple):
     last_message_id: str | None = None
 
 
-async def replay(reads: Reads, key: StreamKey, wanted: Wanted, max_size: int, page_size: int) -> Replayed | Failed:
+Prepare = Callable[[StreamKey, Sequence[Row]], Awaitable[Sequence[Row]]]
+"""Makes what is sent of the rows of a page."""
+
+
+async def replay(
+    reads: Reads, key: StreamKey, wanted: Wanted, max_size: int, page_size: int, prepare: Prepare | None = None
+) -> Replayed | Failed:
     """What the client missed, at most ``max_size`` messages; collected in full before anything is returned."""
     try:
         # A client with the place before the first message has missed nothing while there is none.
@@ -60,7 +67,7 @@ async def replay(reads: Reads, key: StreamKey, wanted: Wanted, max_size: int, pa
     if failed is not None or info is None:
         return failed or _mismatch(None, wanted)
     try:
-        outcome = await _collect(reads, key, wanted, info, page_size)
+        outcome = await _collect(reads, key, wanted, info, page_size, prepare)
     except SockudoError as problem:
         return _unread(key, wanted, "durable_history_read_failed", problem)
     if isinstance(outcome, Failed):
@@ -104,7 +111,9 @@ def _refused(info: StreamInfo | None, wanted: Wanted, max_size: int) -> Failed |
     return None
 
 
-async def _collect(reads: Reads, key: StreamKey, wanted: Wanted, info: StreamInfo, page_size: int) -> Replayed | Failed:
+async def _collect(
+    reads: Reads, key: StreamKey, wanted: Wanted, info: StreamInfo, page_size: int, prepare: Prepare | None
+) -> Replayed | Failed:
     """Reads from the position to the head, page by page, and looks at each row's place."""
     head = info.head
     bounds = Bounds(wanted.serial + 1, head.serial)
@@ -119,8 +128,9 @@ async def _collect(reads: Reads, key: StreamKey, wanted: Wanted, info: StreamInf
         if failed is not None:
             return failed
         expected += len(page.rows)
+        rows = page.rows if prepare is None else await prepare(key, page.rows)
         try:
-            frames += [frame_of(row) for row in page.rows if is_shown(row)]
+            frames += [frame_in(key[1], row) for row in rows if is_shown(row)]
         except StoredMessageError as problem:
             _log.error("a stored message cannot be read", app_id=key[0], channel=key[1], reason=str(problem))
             return _failed("persistence_unavailable", "durable_history_payload_projection_failed", wanted, page.info)

@@ -12,7 +12,7 @@ from sockudo import errors
 from sockudo.base.stream_records import Bounds, Position, Row, StreamInfo
 from sockudo.history.frames import StoredMessageError, frame_of, is_shown
 from sockudo.history.heads import StreamKey
-from sockudo.history.reads import Reads
+from sockudo.history.messages import LatestReads
 from sockudo.protocol.frames import Frame
 
 __all__ = ["Rewound", "rewind"]
@@ -34,7 +34,7 @@ class Rewound(NamedTuple):
 
 
 async def rewind(
-    reads: Reads,
+    reads: LatestReads,
     key: StreamKey,
     *,
     count: int | None,

@@ -6,17 +6,20 @@ from collections.abc import Callable
 from functools import partial
 
 import structlog
+from msgspec.structs import replace
 
 from sockudo import errors
 from sockudo.apps.policies import StreamPolicies
 from sockudo.apps.registry import AppRegistry
 from sockudo.base.clock import Clock
 from sockudo.base.components import Component
+from sockudo.base.message_records import channel_of_log
 from sockudo.base.spans import Tracer
 from sockudo.base.stream_records import Position, Row
 from sockudo.config import Settings
 from sockudo.config.databases import database_of
-from sockudo.history.frames import StoredMessageError, frame_of
+from sockudo.history.frames import StoredMessageError, frame_of, version_of
+from sockudo.history.message_frames import version_frame
 from sockudo.history.presence import PresenceHistory, PresenceHistoryOptions
 from sockudo.history.service import History, HistoryOptions
 from sockudo.history.traced import TracedHistory
@@ -29,8 +32,8 @@ from sockudo.protocol.names import USER_CHANNEL_PREFIX
 
 __all__ = ["HistoryRuntime", "write_timeout"]
 
-Deliver = Callable[[str, Frame], None]
-"""App id and a message at its place in a durable channel."""
+Deliver = Callable[[str, Frame, Frame | None], None]
+"""App id and a message at its place in a durable channel; of an append to one also the frame with all of its text."""
 
 _MEMORY_TIMEOUT = 5.0
 
@@ -56,6 +59,7 @@ class HistoryRuntime:
         memory: Callable[[], HistoryStore],
         *,
         deliver: Deliver,
+        wants_whole: Callable[[str, str], bool],
         node_id: str,
         is_alive: Callable[[str], bool],
         is_gone: Callable[[str, str, str], bool],
@@ -71,6 +75,7 @@ class HistoryRuntime:
         self._make_memory = memory
         self._tracer = tracer
         self._deliver = deliver
+        self._wants_whole = wants_whole
         self._node_id = node_id
         self._is_alive = is_alive
         self._is_gone = is_gone
@@ -128,6 +133,7 @@ class HistoryRuntime:
         store, noticed = self._make_store(settings), (self._stream_changed, self._stream_trimmed, self._elsewhere)
         parts = (store, self._clock, options, *noticed)
         history = History(*parts) if self._tracer is None else TracedHistory(*parts, self._tracer)
+        history.wants_whole = self._wants_whole_of
         await history.start()
         _log.info("history", backend=options.backend)
         return history
@@ -156,9 +162,16 @@ class HistoryRuntime:
         app = self._apps.by_id(app_id)
         return None if app is None else app.streams
 
+    def _wants_whole_of(self, app_id: str, log: str) -> bool:
+        return self._wants_whole(app_id, channel_of_log(log) or "")
+
+    def _stream_of(self, app_id: str, channel: str) -> str:
+        policies = self.policies(app_id)
+        return channel if policies is None else policies.stream_of(channel)
+
     def _forget(self, forgotten: ChannelForgotten) -> None:
         if (messages := self.messages.if_open) is not None:
-            messages.forget(forgotten.app_id, forgotten.channel)
+            messages.forget(forgotten.app_id, self._stream_of(forgotten.app_id, forgotten.channel))
 
     def _opened(self, opened: ChannelOpened) -> None:
         if not self._is_alone():
@@ -168,7 +181,7 @@ class HistoryRuntime:
         if not self._is_alone():
             self._let_go(closed.app_id, closed.channel)
         elif (messages := self.messages.if_open) is not None:
-            messages.closed(closed.app_id, closed.channel)
+            messages.closed(closed.app_id, self._stream_of(closed.app_id, closed.channel))
 
     def _user_changed(self, changed: UserChanged) -> None:
         if not self._is_alone():
@@ -182,7 +195,7 @@ class HistoryRuntime:
         policies, messages, state = self.policies(app_id), self.messages.if_open, self._hub.find(app_id)
         if messages is None or state is None or policies is None or policies.of(channel).history is None:
             return
-        messages.forget(app_id, channel)
+        messages.forget(app_id, policies.stream_of(channel))
         state.replay.drop(channel)
 
     def _elsewhere(self, app_id: str, stream: str, row: Row) -> None:
@@ -190,20 +203,32 @@ class HistoryRuntime:
         if presence is not None and presence.stream_changed(app_id, stream):
             return
         try:
-            self._deliver(app_id, frame_of(row))
+            frame, whole = self._frames(stream, row)
+            self._deliver(app_id, frame, whole)
         except StoredMessageError as problem:
             _log.error("a stored message cannot be read", app_id=app_id, channel=stream, reason=str(problem))
+
+    def _frames(self, stream: str, row: Row) -> tuple[Frame, Frame | None]:
+        channel = channel_of_log(stream)
+        if channel is None:
+            return frame_of(row), None
+        place = Position(row.stream_id, row.serial)
+        frame = version_frame(channel, version_of(row), place)
+        return frame, None if row.latest is None else replace(frame, data=row.latest.version.data)
 
     def _stream_changed(self, app_id: str, channel: str, position: Position) -> None:
         presence = self.presence.if_open
         if presence is not None and presence.stream_changed(app_id, channel):
             return
-        state = self._hub.find(app_id)
-        if state is not None:
-            state.replay.align(channel, position, self._clock.monotonic())
+        state, named = self._hub.find(app_id), channel_of_log(channel) or channel
+        # What is delivered has its places in one of the two streams of a channel.
+        if state is not None and self._stream_of(app_id, named) == channel:
+            state.replay.align(named, position, self._clock.monotonic())
 
-    def _stream_trimmed(self, app_id: str, channel: str, oldest: int) -> None:
-        state = self._hub.find(app_id)
+    def _stream_trimmed(self, app_id: str, stream: str, oldest: int) -> None:
+        state, channel = self._hub.find(app_id), channel_of_log(stream) or stream
+        if self._stream_of(app_id, channel) != stream:
+            return
         buffer = state.replay.get(channel) if state is not None else None
         if buffer is not None:
             buffer.trim(oldest)

@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
 from msgspec import structs
 
 from sockudo.base.clock import Clock
+from sockudo.base.message_records import Mutation
 from sockudo.base.stream_records import (
     KEEP_ALL,
     WHOLE_STREAM,
     Append,
     Bounds,
     Committed,
+    Create,
     Direction,
     Page,
     Position,
-    Purged,
     Retention,
+    Row,
     StreamInfo,
 )
 from sockudo.base.tasks import end_tasks, start_tasks
-from sockudo.errors import SockudoError
 from sockudo.history.authority import DeliverAt, Elsewhere, StoreAuthority
 from sockudo.history.calls import Sleep, StoreCalls, unavailable
 from sockudo.history.degraded import DegradedStreams
 from sockudo.history.heads import Heads, StreamChanged, StreamKey
-from sockudo.history.pages import authority, read_page, stream_object, stream_state
+from sockudo.history.messages import LatestReads, Messages
+from sockudo.history.operators import Operators, StreamTrimmed
+from sockudo.history.pages import authority, read_page, shorten_kinds, stream_state
 from sockudo.history.query import HistoryQuery, Purge, Reset, socket_query
 from sockudo.history.reads import Origins, Reads
 from sockudo.history.replay import Failed, Replayed, Wanted, replay
@@ -44,9 +46,6 @@ from sockudo.hub.streams.ports import HistoryStore
 from sockudo.hub.streams.totals import Evicted, Group, Total, group_of_channel
 
 __all__ = ["History", "HistoryOptions", "StreamTrimmed"]
-
-StreamTrimmed = Callable[[str, str, int], None]
-"""App id, channel and the oldest serial that may still be replayed: what was before it is erased."""
 
 _log = structlog.get_logger("sockudo.history")
 
@@ -73,10 +72,11 @@ class History:
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.options = options or HistoryOptions()
+        # Whether appends of a log, which other nodes have written, are wanted with all of their text.
+        self.wants_whole: Callable[[str, str], bool] = lambda _app_id, _log: False
         self.counters = HistoryCounters()
         self._store = store
         self._clock = clock
-        self._on_trimmed = on_stream_trimmed
         self._calls = StoreCalls(self.options.write_timeout, sleep)
         self._origins = Origins(store, self._calls, clock)
         self._on_changed = on_stream_changed
@@ -86,12 +86,26 @@ class History:
         )
         self.taking = taking = Taking(store, self._calls, self._degraded, clock, sleep)
         capacity = self.options.queue_capacity
-        authority = StoreAuthority(store, self._calls, self._heads, self._degraded, on_elsewhere, self._settle)
+        authority = StoreAuthority(
+            store, self._calls, self._heads, self._degraded, on_elsewhere, self._settle, self._prepare
+        )
         self._sequencer = sequencer = Sequencer(authority, self._heads, sleep)
         self._writer = Writer(
             store, self._calls, self._heads, self._degraded, taking, sequencer, clock, sleep, self.counters, capacity
         )
         self._reads = Reads(store, self._calls, self._heads, sequencer, self._degraded, self._origins)
+        self._operators = Operators(
+            store,
+            self._calls,
+            self._reads,
+            self._heads,
+            self._degraded,
+            self._origins,
+            clock,
+            self.options,
+            on_stream_trimmed,
+        )
+        self.messages = Messages(store, self._calls, self._reads)
         self._tally = Tally(store, self._calls, clock)
         self._expiry = Expiry(store, self._calls, clock, sleep, self.options)
         self._tasks: list[asyncio.Task[None]] = []
@@ -143,8 +157,14 @@ class History:
         key = (append.app_id, append.channel)
         head = self._heads.get(key)
         if head is None or not head.serial:
-            append = structs.replace(append, stream_id=self._origins.id_of(key))
+            append = structs.replace(append, stream_id=self._origins.id_of(key), change=self._begun(key, append.change))
         return self._writer.submit(append, deliver, counters)
+
+    def _begun(self, key: StreamKey, change: Create | Mutation | None) -> Create | Mutation | None:
+        """A create that may be the first message of its history too."""
+        if not isinstance(change, Create):
+            return change
+        return structs.replace(change, history_stream_id=self._origins.id_of((key[0], change.channel)))
 
     async def attach(self, app_id: str, channel: str, retention: Retention = KEEP_ALL) -> StreamInfo:
         """The stream of a channel, for who subscribes now (spec: history § 1.1 and 5.1); nothing is stored.
@@ -186,6 +206,9 @@ class History:
         ``on_stream_changed`` is called in their place. Raises errors.HISTORY_UNAVAILABLE and errors.HISTORY_DEGRADED.
         """
         await self._sequencer.catch_up((app_id, channel), position)
+
+    async def _prepare(self, key: StreamKey, rows: Sequence[Row]) -> Sequence[Row]:
+        return await self.messages.whole(key, rows) if self.wants_whole(*key) else rows
 
     def _stream_changed(self, app_id: str, channel: str, position: Position) -> None:
         self._origins.forget()
@@ -235,7 +258,7 @@ class History:
         errors.HISTORY_UNAVAILABLE.
         """
         key = (app_id, channel)
-        info, reply = await read_page(self._reads, key, query, self.options.max_page_size, attach)
+        info, reply = await read_page(LatestReads(self._reads, key), key, query, self.options.max_page_size, attach)
         reply["stream_state"] = stream_state(info, None, self.options.backend)
         return reply
 
@@ -245,6 +268,7 @@ class History:
         """A page as it is answered over a socket (spec: history § 6), from the parameters of the frame."""
         query = socket_query(parameters)
         reply = await self.page(app_id, channel, query, attach)
+        shorten_kinds(reply["items"])
         reply["bounds"] |= {"until_attach": query.until_attach, "attach_serial": attach and attach.serial}
         return reply
 
@@ -257,10 +281,15 @@ class History:
         serial: int,
         last_message_id: str | None = None,
         max_size: int,
+        whole: bool = False,
     ) -> Replayed | Failed:
-        """What came after a position, or why that is not known; raises nothing (spec: history § 3.3)."""
+        """What came after a position, or why that is not known; raises nothing (spec: history § 3.3).
+
+        With ``whole`` appends to messages come with all of their text.
+        """
         wanted = Wanted(stream_id, serial, last_message_id)
-        return await replay(self._reads, (app_id, channel), wanted, max_size, self.options.max_page_size)
+        prepare = self.messages.whole if whole else None
+        return await replay(self._reads, (app_id, channel), wanted, max_size, self.options.max_page_size, prepare)
 
     async def rewind(
         self,
@@ -277,7 +306,7 @@ class History:
         Raises errors.HISTORY_DEGRADED and errors.HISTORY_UNAVAILABLE.
         """
         return await rewind(
-            self._reads,
+            LatestReads(self._reads, (app_id, channel)),
             (app_id, channel),
             count=count,
             since_ms=None if count is not None or seconds is None else self._now_ms() - seconds * 1000,
@@ -309,68 +338,20 @@ class History:
     # ---- operators ----
 
     async def require_reset(self, app_id: str, channel: str, reason: str) -> None:
-        """Writes down that the stream lacks something for good, which only a reset heals.
-
-        Raises errors.HISTORY_UNAVAILABLE.
-        """
-        async with self._calls.lock:
-            await self._calls.change(
-                self._store.mark(app_id, channel, "reset_required", reason, self.options.node_id, self._now_ms())
-            )
+        """See `Operators.require_reset`."""
+        await self._operators.require_reset(app_id, channel, reason)
 
     async def state(self, app_id: str, channel: str) -> dict[str, Any]:
-        """The stream as operators see it (spec: history § 7.2). Raises errors.HISTORY_UNAVAILABLE."""
-        key = (app_id, channel)
-        info = await self._reads.info(key)
-        return {"channel": channel, "stream": stream_object(info, self._degraded.get(key), self.options.backend)}
+        """See `Operators.state`."""
+        return await self._operators.state(app_id, channel)
 
     async def reset(self, app_id: str, channel: str, request: Reset) -> dict[str, Any]:
-        """Drops everything and starts a new stream, healthy, on which live subscribers go on.
-
-        Raises errors.INVALID_INPUT and errors.HISTORY_UNAVAILABLE.
-        """
-        request.check(channel)
-        key = (app_id, channel)
-        async with self._calls.lock:
-            purged = await self._calls.change(
-                self._store.reset(*key, self._now_ms()), late=lambda task: self._was_reset_late(key, task)
-            )
-            self._was_reset(key, purged)
-            with suppress(SockudoError):
-                # It was reset all the same; the seed is looked up when it is needed.
-                await self._origins.load()
-        _log.warning("stream reset", app_id=app_id, channel=channel, reason=request.reason, by=request.requested_by)
-        return {
-            **request.echo(),
-            "previous_stream_id": purged.previous,
-            "new_stream_id": purged.info and purged.info.stream_id,
-            "purged_messages": purged.messages,
-            "purged_bytes": purged.size,
-            "stream": stream_object(purged.info, None, self.options.backend),
-        }
+        """See `Operators.reset`."""
+        return await self._operators.reset(app_id, channel, request)
 
     async def purge(self, app_id: str, channel: str, request: Purge) -> dict[str, Any]:
-        """Drops a prefix of the stream, which goes on.
-
-        Raises errors.INVALID_INPUT, errors.HISTORY_UNAVAILABLE, errors.HISTORY_DEGRADED: what was not delivered has to
-        be taken back first, or its serial would be lost.
-        """
-        request.check(channel)
-        key = (app_id, channel)
-        async with self._calls.lock:
-            self._reads.check(key)
-            purge = self._store.purge(
-                *key, self._now_ms(), before_serial=request.before_serial, before_time_ms=request.before_time_ms
-            )
-            purged = await self._calls.change(purge, late=lambda task: self._was_purged_late(key, task))
-            self._was_purged(key, purged)
-        _log.warning("stream purged", app_id=app_id, channel=channel, reason=request.reason, by=request.requested_by)
-        return {
-            **request.echo(),
-            "purged_messages": purged.messages,
-            "purged_bytes": purged.size,
-            "stream": stream_object(purged.info, None, self.options.backend),
-        }
+        """See `Operators.purge`."""
+        return await self._operators.purge(app_id, channel, request)
 
     def runtime_status(self) -> dict[str, Any]:
         """The ``history`` block of ``/stats``."""
@@ -400,24 +381,6 @@ class History:
     async def refresh_totals(self) -> None:
         """Looks again what the streams hold; raises nothing and takes a moment at most."""
         await self._tally.refresh()
-
-    def _was_reset(self, key: StreamKey, purged: Purged) -> None:
-        self._degraded.remove(key)
-        if purged.info is not None:
-            self._heads.move(key, purged.info.head)
-
-    def _was_reset_late(self, key: StreamKey, task: asyncio.Task[Purged]) -> None:
-        if not task.cancelled() and task.exception() is None:
-            self._was_reset(key, task.result())
-
-    def _was_purged(self, key: StreamKey, purged: Purged) -> None:
-        if self._on_trimmed is not None and purged.info is not None:
-            oldest = purged.info.retained.oldest_serial
-            self._on_trimmed(*key, purged.info.next_serial if oldest is None else oldest)
-
-    def _was_purged_late(self, key: StreamKey, task: asyncio.Task[Purged]) -> None:
-        if not task.cancelled() and task.exception() is None:
-            self._was_purged(key, task.result())
 
     def _now_ms(self) -> int:
         return int(self._clock.time() * 1000)

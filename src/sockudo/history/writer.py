@@ -245,18 +245,20 @@ class Writer:
                 if stream_id is None:
                     continue
                 entry.counters.writes[entry.key[0]] += 1
+                message_id = _message_id(entry.append, outcome)
                 if stream_id is not _BEHIND:
                     if stream_id != outcome.position.stream_id:
-                        outcome = Committed(Position(stream_id, outcome.position.serial))  # noqa: PLW2901 - the same one
-                    self._heads.advance(entry.key, outcome.position, entry.append.message_id)
+                        place = Position(stream_id, outcome.position.serial)
+                        outcome = outcome._replace(position=place)  # noqa: PLW2901 - the same one
+                    self._heads.advance(entry.key, outcome.position, message_id)
                     self._deliver(entry, outcome)
                 else:
                     self._sequencer.hold(
                         entry.key,
                         outcome.position,
-                        entry.append.message_id,
+                        message_id,
                         entry.weight,
-                        partial(self._deliver_at, entry),
+                        partial(self._deliver_at, entry, outcome),
                     )
             entry.answer(outcome)
             if number % _SLICE == 0:
@@ -298,8 +300,8 @@ class Writer:
             streams[key] = head.stream_id
         return streams
 
-    def _deliver_at(self, entry: _Entry, position: Position) -> None:
-        self._deliver(entry, Committed(position))
+    def _deliver_at(self, entry: _Entry, outcome: Committed, position: Position) -> None:
+        self._deliver(entry, outcome._replace(position=position))
 
     def _deliver(self, entry: _Entry, outcome: Committed) -> None:
         try:
@@ -350,3 +352,9 @@ def _degraded(channel: str) -> SockudoError:
     return errors.HISTORY_DEGRADED(
         f"The durable stream of channel '{channel}' is degraded; nothing was published", retry_after=RETRY_AFTER
     )
+
+
+def _message_id(append: Append, outcome: Committed) -> str | None:
+    """The message id of the row: of a change that is its serial, which the store may have moved."""
+    version = outcome.version
+    return append.message_id if version is None or version.action == "create" else version.version_serial

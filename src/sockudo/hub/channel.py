@@ -87,6 +87,31 @@ class Channel(Listeners[Connection]):
         for work in message.afterwards:
             work()
 
+    def append_change(self, frame: Frame, whole: Frame | None) -> None:
+        """Delivers a version of a message to those on V2; ``whole`` is the frame with all of the text, if it is known.
+
+        It is needed where `wants_whole` says so.
+        """
+        shown = self.app.hub.options.show_tags if self._show_tags is None else self._show_tags
+        messages = [
+            Outgoing(
+                each,
+                tags=shown,
+                compress=False,
+                on_error=self.app.predicate_failed,
+                budget=self.app.filter_budget,
+            )
+            for each in (frame, whole or frame)
+        ]
+        for fanout in self.fanouts.values():
+            if fanout.shape.v2:
+                fanout.say(messages[fanout.wants.whole], ())
+
+    @property
+    def wants_whole(self) -> bool:
+        """Whether a subscriber wants all of the text with an append."""
+        return any(fanout.wants.whole for fanout in self.fanouts.values())
+
     def shared(self, wants: Wants) -> Wants:
         """The same with the very predicate that others here have who ask the same, so that it is asked once."""
         if wants.predicate is None:

@@ -100,6 +100,21 @@ class Hub(Deliveries):
         if app.patterns:
             app.patterns.append(frame, channel, excluded, compress=compress)
 
+    def publish_change(self, app: AppState, frame: Frame, whole: Frame | None) -> None:
+        """Delivers a version of a message, see `Channel.append_change`."""
+        channel = app.channels.get(frame.channel or "")
+        if channel is not None and channel.fanouts:
+            channel.append_change(frame, whole)
+        if app.patterns:
+            app.patterns.append_change(frame, channel, whole)
+
+    def wants_whole(self, app: AppState, name: str) -> bool:
+        """Whether a subscriber of the channel wants all of a message's text with an append to it."""
+        channel = app.channels.get(name)
+        if channel is not None and channel.wants_whole:
+            return True
+        return bool(app.patterns) and any(pattern.wants_whole for pattern in app.patterns.matching(name))
+
     def publish_to_user(self, app: AppState, user_id: str, frame: Frame, exclude: str | None = None) -> None:
         """Delivers a frame to every connection signed in as the user, with any subscriptions
         (spec: websocket § 8.3)."""

@@ -21,20 +21,22 @@ class Wants(NamedTuple):
 
     ``one_base``: the library keeps one base for the whole channel, for all conflation keys. ``choices`` are the
     formats that a channel's settings may put in the place of ``delta``, where it is subscribed to by a pattern.
+    ``whole``: an append to a message comes with all of its text.
     """
 
     predicate: Predicate | None = None
     delta: Algorithm | None = None
     one_base: bool = False
     choices: frozenset[Algorithm] = frozenset()
+    whole: bool = False
 
     @property
-    def key(self) -> tuple[int, Algorithm | None, bool, frozenset[Algorithm]]:
+    def key(self) -> tuple[int, Algorithm | None, bool, frozenset[Algorithm], bool]:
         """Equal for those who share what they get. An equal predicate that is another object stands for itself.
 
         It replaces one that was given up, whose subscribers keep that.
         """
-        return (id(self.predicate), self.delta, self.one_base, self.choices)
+        return (id(self.predicate), self.delta, self.one_base, self.choices, self.whole)
 
 
 EVERYTHING = Wants()

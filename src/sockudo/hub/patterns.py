@@ -116,13 +116,33 @@ class Patterns:
         exact one, then the connection's oldest pattern.
         Without ``compress`` it is delivered whole.
         """
-        name = frame.channel or ""
-        matching = self.matching(name)
+        matching = self.matching(frame.channel or "")
         if not matching:
             return
+        message = self._outgoing(frame, compress=compress)
+        overlap = _Overlap(exact, matching, message)
+        for pattern in matching:
+            for fanout in pattern.fanouts.values():
+                _deliver(message, fanout, overlap, matching, exclude)
+        for work in message.afterwards:
+            work()
+
+    def append_change(self, frame: Frame, exact: Channel | None, whole: Frame | None) -> None:
+        """The same for a version of a message, see `Channel.append_change`."""
+        matching = self.matching(frame.channel or "")
+        if not matching:
+            return
+        messages = [self._outgoing(each, compress=False) for each in (frame, whole or frame)]
+        overlap = _Overlap(exact, matching, messages[0])
+        for pattern in matching:
+            for fanout in pattern.fanouts.values():
+                if fanout.shape.v2:
+                    _deliver(messages[fanout.wants.whole], fanout, overlap, matching, ())
+
+    def _outgoing(self, frame: Frame, *, compress: bool) -> Outgoing:
         app, hub = self._app, self._app.hub
-        tags = None if frame.tags is None else app.deltas.of(name).enable_tags
-        message = Outgoing(
+        tags = None if frame.tags is None else app.deltas.of(frame.channel or "").enable_tags
+        return Outgoing(
             frame,
             tags=hub.options.show_tags if tags is None else tags,
             compress=compress,
@@ -130,18 +150,22 @@ class Patterns:
             on_error=app.predicate_failed,
             budget=app.filter_budget,
         )
-        overlap = _Overlap(exact, matching, message)
-        for pattern in matching:
-            for fanout in pattern.fanouts.values():
-                served = overlap.served(fanout, exclude)
-                if served and not fanout.listeners(served):
-                    continue
-                if isinstance(fanout, PatternDeltas):
-                    fanout.hear(message, exclude, served, overlap.later(fanout), matching)
-                else:
-                    fanout.say(message, served)
-        for work in message.afterwards:
-            work()
+
+
+def _deliver(
+    message: Outgoing,
+    fanout: Fanout[Connection],
+    overlap: _Overlap,
+    matching: list[Channel],
+    exclude: Collection[Connection],
+) -> None:
+    served = overlap.served(fanout, exclude)
+    if served and not fanout.listeners(served):
+        return
+    if isinstance(fanout, PatternDeltas):
+        fanout.hear(message, exclude, served, overlap.later(fanout), matching)
+    else:
+        fanout.say(message, served)
 
 
 class _Overlap:

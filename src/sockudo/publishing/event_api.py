@@ -26,7 +26,10 @@ from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import check_channel_name
 from sockudo.publishing.answers import OK, Answer, Owned, Waits, after, answer_to, forget, ok
 from sockudo.publishing.bodies import EventBody, decode_batch, decode_event
+from sockudo.publishing.changes import Changes
 from sockudo.publishing.event_checks import (
+    New,
+    batch_reply,
     check_channel,
     check_event,
     check_no_counts,
@@ -45,7 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EventApi", "PublishOptions"]
 
-_EMPTY = b"{}"
 _NO_PUSHES = NoPushes()
 # The event by which a push notification comes to a channel of this server.
 _NOTIFICATION = "push"
@@ -95,6 +97,7 @@ class EventApi:
         self._owned = Owned()
         self._once = Once(keys, clock, self._owned)
         self.refresh_cache = publisher.refresh_cache
+        self.changes = Changes(publisher)
 
     def publish(self, app: LiveApp, state: AppState, body: bytes, header_key: str | None, now: float) -> Answer:
         """POST …/events: one event to one or several channels."""
@@ -153,19 +156,20 @@ class EventApi:
         return self._publish_event(app, state, event, key, now)
 
     def _publish_event(self, app: LiveApp, state: AppState, event: EventBody, key: str | None, now: float) -> Answer:
-        channels, pending = self._publish(app, state, event, key, now)
+        channels, pending, stored = self._publish(app, state, event, key, now)
         if not wants_entry(event):
             return OK if pending is None else self._when_stored(pending, ok)
 
-        return self._replied(pending, partial(self._entries, app, event, channels))
+        return self._replied(pending, partial(self._entries, app, event, channels, pending or (), stored))
 
     def _publish(
         self, app: LiveApp, state: AppState, event: EventBody, key: str | None, now: float
-    ) -> tuple[Sequence[str], list[Pending] | None]:
+    ) -> tuple[Sequence[str], list[Pending] | None, Sequence[str]]:
         """Checks in the order of spec: http-api § 5.2, then publishes; returns the channels in the order given.
 
         A channel that fails does not stop the others: the first failure in list order is raised after all were tried,
-        as far as they could be tried without waiting. What is to be waited for comes second, None when there is none.
+        as far as they could be tried without waiting. What is to be waited for comes second, None when there is none,
+        and then the channels of that.
         """
         text = event.text()
         check_event(app, event, text)
@@ -179,11 +183,12 @@ class EventApi:
             if own_key is None and app.streams is not None:
                 own_key = key
             waits = self._publish_to(app, state, event, channels[0], text, own_key, now)
-            return channels, None if waits is None else [waits]
+            return channels, None if waits is None else [waits], channels
         if own_key is None:
             own_key = key
         failure: SockudoError | None = None
         pending: list[Pending] = []
+        stored: list[str] = []
         for channel in channels:
             try:
                 waits = self._publish_to(app, state, event, channel, text, own_key, now)
@@ -192,10 +197,11 @@ class EventApi:
                 continue
             if waits is not None:
                 pending.append(waits)
+                stored.append(channel)
         if failure is not None:
             forget(pending)
             raise failure
-        return channels, pending or None
+        return channels, pending or None, stored
 
     def _message_key(self, app: LiveApp, event: EventBody) -> str | None:
         """What makes the message the same on each of its channels (spec: http-api § 9.2)."""
@@ -245,18 +251,18 @@ class EventApi:
         ):
             return self._owned.start(self._waiting_batch(app, state, items))
         published, pending = without_waiting(self._publish_items(app, state, items, []))
-        return self._replied(pending, partial(_batch_reply, self._directory, app, items, published))
+        return self._replied(pending, partial(batch_reply, self._directory, app, items, published))
 
     async def _publish_items(
         self, app: LiveApp, state: AppState, items: Sequence[EventBody], accepted: list[object]
-    ) -> tuple[list[bool], list[Waits]]:
+    ) -> tuple[list[New], list[Waits]]:
         """Which items are new, and what is to be waited for.
 
         Only an item that is pushed waits for anything here, and a claim that is decided elsewhere.
 
         What `EventPushes.before` made of pushed items is put into ``accepted``.
         """
-        published: list[bool] = []
+        published: list[New] = []
         pending: list[Waits] = []
         try:
             for index, item in enumerate(items):
@@ -269,7 +275,7 @@ class EventApi:
 
     async def _item(
         self, app: LiveApp, state: AppState, item: EventBody, pending: list[Waits], accepted: list[object]
-    ) -> bool:
+    ) -> New:
         """Publishes one item; False for one that was published before under its key, or is being published."""
         claim = await self._claim(app, state, item, pending, self._clock.monotonic())
         if claim is False:
@@ -281,7 +287,7 @@ class EventApi:
             await self._publisher.placed(waits)
         if notices is not None:
             accepted.append(notices)
-        return True
+        return published[0] if published else True
 
     async def _claim(
         self, app: LiveApp, state: AppState, item: EventBody, pending: list[Waits], now: float
@@ -352,7 +358,7 @@ class EventApi:
             published, pending = await self._publish_items(app, state, items, accepted)
             forget(pending)
             await after(pending)
-            return await _batch_reply(self._directory, app, items, published)
+            return await batch_reply(self._directory, app, items, published)
         finally:
             for each in accepted:
                 self._pushes.after(each)
@@ -373,20 +379,12 @@ class EventApi:
             return without_waiting(reply())
         return self._when_stored(pending, lambda: without_waiting(reply()))
 
-    async def _entries(self, app: LiveApp, event: EventBody, channels: Sequence[str]) -> bytes:
-        return _encode({"channels": {name: await entry(self._directory, app, event, name) for name in channels}})
-
-
-async def _batch_reply(
-    directory: Directory, app: LiveApp, items: Sequence[EventBody], published: Sequence[bool]
-) -> bytes:
-    if not any(wants_entry(item) for item in items):
-        return _EMPTY
-    entries = [
-        await entry(directory, app, item, targets_of(app, item)[0]) if new and wants_entry(item) else {}
-        for item, new in zip(items, published, strict=True)
-    ]
-    return _encode({"batch": entries})
+    async def _entries(
+        self, app: LiveApp, event: EventBody, channels: Sequence[str], pending: Sequence[Pending], stored: Sequence[str]
+    ) -> bytes:
+        outcomes = {name: each.result() for name, each in zip(stored, pending, strict=False)}
+        entries = {name: await entry(self._directory, app, event, name, outcomes.get(name)) for name in channels}
+        return _encode({"channels": entries})
 
 
 def _may_have_key(item: EventBody) -> bool:

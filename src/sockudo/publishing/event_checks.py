@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -9,15 +10,30 @@ import msgspec
 from sockudo import errors
 from sockudo.apps.live import LiveApp
 from sockudo.base.ids import unique_id
+from sockudo.base.stream_records import Committed
 from sockudo.cluster.directory import Directory
 from sockudo.limits.idempotency import fingerprint
 from sockudo.protocol.names import channel_kind, check_channel_name, check_event_name
 from sockudo.publishing.bodies import EventBody
 from sockudo.publishing.queries import words
+from sockudo.publishing.versioned import serials_of
 
-__all__ = ["check_channel", "check_event", "entry", "mark_of", "targets_of", "wants_entry"]
+__all__ = [
+    "New",
+    "batch_reply",
+    "check_channel",
+    "check_event",
+    "check_no_counts",
+    "entry",
+    "mark_of",
+    "targets_of",
+    "wants_entry",
+]
 
 _encode = msgspec.json.Encoder().encode
+
+New = asyncio.Future[Committed] | asyncio.Future[Committed | None] | bool
+"""A message that is being stored, or whether an item is new."""
 
 _AI_EVENTS = frozenset(
     (
@@ -43,9 +59,16 @@ def check_channel(app: LiveApp, event: EventBody, channel: str) -> None:
         raise errors.AI_EVENT_NOT_PERMITTED(f"AI events are not permitted on channel '{channel}'")
 
 
-async def entry(directory: Directory, app: LiveApp, event: EventBody, name: str) -> dict[str, object]:
-    """The attributes of one channel in the reply (spec: http-api § 5.3), counted after the publish."""
+async def entry(
+    directory: Directory, app: LiveApp, event: EventBody, name: str, stored: Committed | None = None
+) -> dict[str, object]:
+    """The attributes of one channel in the reply (spec: http-api § 5.3), counted after the publish.
+
+    ``stored`` is the message, where it had to be stored, and was; one that can change has its serials here.
+    """
     entry: dict[str, object] = {"acknowledgement_id": event.message_id or unique_id()}
+    if stored is not None and stored.version is not None:
+        entry |= serials_of(stored.version, stored.position)
     wanted = words(event.info)
     if not wanted:
         return entry
@@ -103,3 +126,18 @@ def mark_of(event: EventBody) -> bytes:
     return fingerprint(
         _encode([event.name, event.data, event.channels, event.channel, event.tags, event.extras, event.message_id])
     )
+
+
+async def batch_reply(
+    directory: Directory, app: LiveApp, items: Sequence[EventBody], published: Sequence[New]
+) -> bytes:
+    """The reply to a batch, once all of it is stored."""
+    if not any(wants_entry(item) for item in items):
+        return b"{}"
+    entries = [
+        await entry(directory, app, item, targets_of(app, item)[0], None if new is True else new.result())
+        if new is not False and wants_entry(item)
+        else {}
+        for item, new in zip(items, published, strict=True)
+    ]
+    return _encode({"batch": entries})

@@ -18,26 +18,30 @@ from msgspec.structs import replace
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.apps.policies import RecoveryPolicy, StreamPolicies, StreamPolicy
+from sockudo.apps.policies import StreamPolicies, StreamPolicy
 from sockudo.base.clock import Clock
 from sockudo.base.components import Component
 from sockudo.base.ids import unique_id
+from sockudo.base.message_records import Mutation
 from sockudo.base.stream_records import Append, Committed, Position
-from sockudo.cluster.ports import Received
 from sockudo.history import History
+from sockudo.history.message_frames import change_frame, shown_extras
 from sockudo.hub import AppState, Hub
 from sockudo.hub.app_state import Published
+from sockudo.hub.streams.versions import VersionSerials
 from sockudo.inspector.doubts import Doubts
 from sockudo.limits.idempotency import Claim, IdempotencyKeys, fingerprint, running
 from sockudo.protocol.formats import json_text
 from sockudo.protocol.frames import Frame
 from sockudo.protocol.names import USER_CHANNEL_PREFIX, ChannelKind, channel_kind
 from sockudo.publishing.caches import Ready, SharedCaches
+from sockudo.publishing.delivering import Delivering, keep
 from sockudo.publishing.entries import LocalEntries
 from sockudo.publishing.extras import is_ephemeral
 from sockudo.publishing.nodes import Message, OtherNodes
 from sockudo.publishing.shared_streams import SharedStreams
 from sockudo.publishing.topics import Place
+from sockudo.publishing.versioned import as_change, as_create, unchangeable
 
 __all__ = ["Pending", "Publisher", "check_stored", "committed"]
 
@@ -50,7 +54,7 @@ _How = tuple[str | None, bool, str | None]
 # The socket that does not get a message, whether it may be compressed, and the socket that it comes from.
 
 
-class Publisher:
+class Publisher(Delivering):
     """Publishes messages, on durable channels while ``history`` is open; ``policies`` are those of an app by its id."""
 
     def __init__(
@@ -65,21 +69,14 @@ class Publisher:
         shared: SharedStreams,
         caches: SharedCaches,
         policies: Callable[[str], StreamPolicies | None],
+        serials: VersionSerials,
     ) -> None:
-        self._hub = hub
-        self._nodes = nodes
+        super().__init__(hub, clock, history, doubts, nodes, shared, caches, policies)
         self._entries = entries
-        self._caches = caches
-        self._shared = shared
         self.attach, self.lookup = shared.attach, shared.lookup
         shared.deliver_by(self)
-        self._bus = nodes.bus
-        self._doubts = doubts
-        self._policies = policies
-        self._on_published = hub.observers.of(Published)
+        self.serials = serials
         self._keys = keys
-        self._clock = clock
-        self.history = history
         # Commits that are under way under an idempotency key: a repeat waits for the same one.
         self._running: dict[tuple[str, str, str], Pending] = {}
         # Messages whose claim is decided elsewhere.
@@ -231,120 +228,49 @@ class Publisher:
             fingerprint=mark,
             key_ttl_ms=app.idempotency_ttl * 1000,
         )
+        versions = None if policy is None else policy.versions
+        if versions is not None and not append.channel.startswith(USER_CHANNEL_PREFIX):
+            append = as_create(append, frame, versions, self.serials.next(), _signed_in(state, how))
 
         def deliver_stored(outcome: Committed) -> None:
             frame.stream_id, frame.serial = outcome.position
+            if outcome.version is not None:
+                frame.extras = shown_extras(outcome.version)
             at = self._clock.monotonic()
-            _keep(state, frame, recovery, outcome.position, at)
+            keep(state, frame, recovery, outcome.position, at)
             self._deliver(state, frame, *how, at)
 
         return durable.submit(append, deliver_stored)
 
-    def _deliver(
-        self, state: AppState, frame: Frame, exclude: str | None, compress: bool, sender: str | None, now: float
-    ) -> None:
-        state.traffic.published += 1
-        channel = frame.channel or ""
-        if self._on_published:
-            self._hub.observers.emit(Published(state, frame, exclude, sender))
-        kind = channel_kind(channel)
-        elsewhere = not self._bus.alone and self._publish_elsewhere(
-            Message(state.app_id, frame, exclude, compress), kind
-        )
-        if sender is None and not elsewhere:
-            self._doubts.published(state, channel, kind, frame.event, frame.data)
-        if kind.cache:
-            self._caches.store(state.app_id, frame, state.cache.ttl)
-        self._deliver_here(state, frame, kind, exclude, compress, now)
+    def change(
+        self, app: LiveApp, state: AppState, channel: str, mutation: Mutation, key: str | None, mark: bytes
+    ) -> asyncio.Future[Committed]:
+        """Changes a message, once per ``key``; ``mark`` tells another change under it. See `Changes.apply`.
 
-    def _publish_elsewhere(self, message: Message, kind: ChannelKind) -> bool:
-        if kind.cache:
-            self._caches.published(message)
-        return self._nodes.publish(message, kind)
+        Raises errors.FEATURE_DISABLED, and what `publish` does when the channel cannot take it.
+        """
+        policy = None if app.streams is None else app.streams.of(channel)
+        versions = None if app.streams is None else app.streams.versions_of(channel)
+        if policy is None or versions is None:
+            raise unchangeable(channel)
+        if mutation.action == "append" and self._hub.wants_whole(state, channel):
+            mutation = replace(mutation, whole=True)
+        append = as_change(app.id, channel, mutation, versions, int(self._clock.time() * 1000), key, mark)
 
-    def _accepted(self, state: AppState, frame: Frame, exclude: str | None, sender: str | None) -> None:
-        """Counts and reports a message that was published here and is numbered by another node."""
-        state.traffic.published += 1
-        if self._on_published:
-            self._hub.observers.emit(Published(state, frame, exclude, sender))
+        def deliver_stored(outcome: Committed) -> None:
+            if outcome.version is None:
+                return
+            frame = change_frame(channel, outcome.version, outcome.position)
+            whole = None if outcome.whole is None else replace(frame, data=outcome.whole)
+            keep(state, frame, policy.recovery, outcome.position, self._clock.monotonic())
+            state.traffic.published += 1
+            if self._on_published:
+                self._hub.observers.emit(Published(state, frame, None, None))
+            if not self._bus.alone:
+                self._nodes.publish(Message(state.app_id, frame, None, compress=False), channel_kind(channel))
+            self._hub.publish_change(state, frame, whole)
 
-    def _deliver_here(
-        self, state: AppState, frame: Frame, kind: ChannelKind, exclude: str | None, compress: bool, now: float
-    ) -> None:
-        """Delivers a message to this node's subscribers, and keeps it for those who come to a cache channel later."""
-        channel = frame.channel or ""
-        if kind.user:
-            self._hub.publish_to_user(state, channel.removeprefix(USER_CHANNEL_PREFIX), frame, exclude)
-            return
-        self._hub.publish(state, frame, exclude, compress=compress)
-        if kind.cache:
-            state.cache.put(channel, frame, now)
-
-    def receive(self, received: Received, message: Message) -> None:
-        """Delivers a message that another node accepted, on a durable channel when its turn has come."""
-        state, frame = self._hub.find(message.app_id), message.unpacked()
-        if state is None or self._nodes.is_copy(received, message):
-            return
-        channel = frame.channel or ""
-        policy = self._numbered_by(message.app_id, channel) if frame.serial is not None else None
-        if policy is not None and policy.history is None and policy.recovery is not None:
-            self._shared.offer(state, replace(message, frame=frame, json=False), policy.recovery)
-            return
-        history = self.history.if_open
-        if policy is None or history is None:
-            now = self._clock.monotonic()
-            self._deliver_received(state, frame, message.exclude, message.compress, now)
-            return
-        deliver = partial(self._deliver_stored, state, frame, policy, message.exclude, message.compress)
-        place = Position(frame.stream_id or "", frame.serial or 0)
-        history.offer(message.app_id, channel, place, frame.message_id, _size(frame), deliver)
-
-    def deliver_stored(self, app_id: str, frame: Frame) -> None:
-        """Delivers a message that another node stored and that was read from the store in its turn."""
-        state, policy = self._hub.find(app_id), self._numbered_by(app_id, frame.channel or "")
-        if state is not None and policy is not None and policy.history is not None:
-            place = Position(frame.stream_id or "", frame.serial or 0)
-            self._deliver_stored(state, frame, policy, exclude=None, compress=True, place=place)
-
-    def _deliver_stored(
-        self,
-        state: AppState,
-        frame: Frame,
-        policy: StreamPolicy,
-        exclude: str | None,
-        compress: bool,
-        place: Position,
-    ) -> None:
-        now = self._clock.monotonic()
-        _keep(state, frame, policy.recovery, place, now)
-        self._deliver_received(state, frame, exclude, compress, now)
-
-    def _deliver_received(self, state: AppState, frame: Frame, exclude: str | None, compress: bool, now: float) -> None:
-        """Delivers what another node accepted."""
-        if self._on_published:
-            self._hub.observers.emit(Published(state, frame, exclude, None, received=True))
-        self._deliver_here(state, frame, channel_kind(frame.channel or ""), exclude, compress, now)
-
-    def deliver_numbered(self, state: AppState, message: Message, recovery: RecoveryPolicy) -> None:
-        """See `Deliveries`."""
-        now = self._clock.monotonic()
-        state.replay.store(message.frame, recovery.max_size, now)
-        kind = channel_kind(message.frame.channel or "")
-        self._deliver_here(state, message.frame, kind, message.exclude, message.compress, now)
-
-    def send_numbered(self, state: AppState, message: Message) -> None:
-        """See `Deliveries`."""
-        kind = channel_kind(message.frame.channel or "")
-        self._nodes.publish(message, kind)
-        if kind.cache:
-            self._caches.store(state.app_id, message.frame, state.cache.ttl)
-        self._deliver_here(state, message.frame, kind, message.exclude, message.compress, self._clock.monotonic())
-
-    def _numbered_by(self, app_id: str, channel: str) -> StreamPolicy | None:
-        """The policy of a channel whose messages have numbers; None for every other one."""
-        policies = self._policies(app_id)
-        policy = None if policies is None else policies.of(channel)
-        return policy if policy is not None and (policy.history or policy.recovery) is not None else None
+        return self.changing.note(app.id, channel, self.history.service.submit(append, deliver_stored), mutation.whole)
 
     def prepare(self, app_id: str, name: str, kind: ChannelKind) -> Ready | None:
         """Starts what has to end before a subscription is acknowledged; None for nothing, as nearly always."""
@@ -366,17 +292,11 @@ class Publisher:
         return state.replay.position(channel) if self._bus.alone else self._shared.position(state.app_id, channel)
 
 
-def _keep(state: AppState, frame: Frame, recovery: RecoveryPolicy | None, place: Position, now: float) -> None:
-    """Puts a stored message into the replay buffer, or sets the buffer's place in its stream."""
-    if recovery is not None:
-        state.replay.store(frame, recovery.max_size, now)
-    else:
-        state.replay.align(frame.channel or "", place, now)
-
-
-def _size(frame: Frame) -> int:
-    data = frame.data
-    return 0 if data is None else len(data) if isinstance(data, str) else memoryview(data).nbytes
+def _signed_in(state: AppState, how: _How) -> str | None:
+    """The user that the socket is signed in as which a message comes from."""
+    exclude, _, sender = how
+    connection = state.connection(sender or exclude)
+    return None if connection is None or connection.user is None else connection.user.user_id
 
 
 async def committed(pending: Pending) -> Committed | None:

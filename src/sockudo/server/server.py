@@ -192,7 +192,7 @@ class Server:
             *api_routes(edge, services.bus, services.directory),
             *history_routes(edge, messages),
             *presence_history_routes(edge, presence),
-            *message_version_routes(edge),
+            *message_version_routes(edge, messages),
             *inspector_routes(edge, self.tails, self.node.nodes),
             *revocation_routes(edge, services.revocations, partial(end_tokens, services.bus)),
             *operations_routes(edge, self.health, services.view, messages, presence),

@@ -42,6 +42,7 @@ from sockudo.history.runtime import HistoryRuntime
 from sockudo.hub import Hub
 from sockudo.hub.edges import Edges
 from sockudo.hub.events import Observers
+from sockudo.hub.streams.versions import VersionSerials
 from sockudo.hub.view import HubView
 from sockudo.inspector import Inspector
 from sockudo.limits.app_rates import AppRates
@@ -142,6 +143,7 @@ class Services:
             history_store,
             MemoryHistoryStore,
             deliver=self._deliver_stored,
+            wants_whole=self._wants_whole,
             node_id=self.membership.me.id,
             is_alive=self.membership.is_alive,
             is_gone=self._is_gone,
@@ -170,6 +172,7 @@ class Services:
             self.streams,
             self._caches,
             self.histories.policies,
+            VersionSerials(self.membership.me.id, clock.time),
         )
         self.gateway = Gateway(
             hub, apps, clock, settings, loop.call_soon, publisher, self.revocations, inspector, self.membership
@@ -244,6 +247,7 @@ class Services:
         await self.streams.close()
         await self.counters.close()
         await self._caches.close()
+        await self._publisher.changing.close()
         for store in self.stores.values():
             await store.close()
         await end_tasks(self._reading)
@@ -316,8 +320,11 @@ class Services:
                 self.recorders.announce()
                 self.streams.scrub()
 
-    def _deliver_stored(self, app_id: str, frame: Frame) -> None:
-        self._publisher.deliver_stored(app_id, frame)
+    def _wants_whole(self, app_id: str, channel: str) -> bool:
+        return self._publisher.wants_whole(app_id, channel)
+
+    def _deliver_stored(self, app_id: str, frame: Frame, whole: Frame | None) -> None:
+        self._publisher.deliver_stored(app_id, frame, whole)
 
     async def _publish_notification(self, app_id: str, channel: str, payload: Mapping[str, Any]) -> str | None:
         """Publishes a push notification on a channel, for subscribers of this server."""

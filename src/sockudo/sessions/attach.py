@@ -7,7 +7,7 @@ between what is read from the store and what is published meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,8 +15,10 @@ import msgspec
 
 from sockudo import errors
 from sockudo.apps.policies import StreamPolicy
+from sockudo.base.message_records import log_of
 from sockudo.base.stream_records import Position
 from sockudo.errors import SockudoError
+from sockudo.history.message_frames import message_of
 from sockudo.hub import Gate, GateLimits
 from sockudo.hub.events import CacheMissed
 from sockudo.protocol import frames
@@ -56,6 +58,16 @@ class Request(NamedTuple):
     candidate: Candidate | None
     predicate: Predicate | None
     rewind: Rewind | None
+
+
+class _Places(NamedTuple):
+    """Where a channel is, None while that is not known: what is delivered, and its history.
+
+    The two are the same unless messages can change.
+    """
+
+    head: Position | None
+    attached: Position | None
 
 
 class Rewound(NamedTuple):
@@ -99,7 +111,9 @@ def attach(session: SessionContext, request: Request) -> Coroutine[Any, Any, Non
     policy = stream_policy(session, request.name, request.kind)
     if policy is not None and policy.history is not None:
         buffer = session.app.replay.get(request.name)
-        if buffer is None or request.rewind is not None or awaits_attach(session, request.name):
+        # Where messages can change the buffer does not know the place in the history.
+        unknown = buffer is None or (policy.versions is not None and session.v2 is not None)
+        if unknown or buffer is None or request.rewind is not None or awaits_attach(session, request.name):
             return _attach_behind_gate(session, request, policy)
         head: Position | None = buffer.head
     elif policy is not None and policy.recovery is not None:
@@ -111,7 +125,7 @@ def attach(session: SessionContext, request: Request) -> Coroutine[Any, Any, Non
     else:
         head = None
     _join(session, request, None)
-    _acknowledge(session, request, policy, head)
+    _acknowledge(session, request, policy, _Places(head, head))
     if head is not None and awaits_attach(session, request.name):
         replay_on_attach(session, request.name)
     _finish(session, request)
@@ -133,7 +147,7 @@ async def _attach_behind_gate(session: SessionContext, request: Request, policy:
     if gate is None:
         return
     try:
-        head = await _head_of(session, name, policy)
+        places = await _places_of(session, name, policy)
     except SockudoError:
         if joined_before:
             node.hub.open(gate)
@@ -142,25 +156,35 @@ async def _attach_behind_gate(session: SessionContext, request: Request, policy:
         raise
     if session.channels.get(name) is not gate:
         return
-    _acknowledge(session, request, policy, head)
-    await _send_past(session, request, gate, head)
+    _acknowledge(session, request, policy, places)
+    await _send_past(session, request, gate, places)
     _finish(session, request)
 
 
-async def _head_of(session: SessionContext, name: str, policy: StreamPolicy) -> Position | None:
-    """Where the channel is, by its store or by the node that numbers it; None when that is not known now."""
-    publisher = session.node.publisher
+async def _places_of(session: SessionContext, name: str, policy: StreamPolicy) -> _Places:
+    """Where the channel is, by its store or by the node that numbers it."""
+    publisher, app_id = session.node.publisher, session.live.id
     if policy.history is None:
-        return await publisher.attach(session.live.id, name)
+        head = await publisher.attach(app_id, name)
+        return _Places(head, head)
     history = publisher.history.service
-    head = (await history.attach(session.live.id, name, policy.history.retention)).head
+    versions = None if session.live.streams is None else session.live.streams.versions_of(name)
+    if versions is None:
+        head = (await history.attach(app_id, name, policy.history.retention)).head
+        session.app.replay.align(name, head, session.node.clock.monotonic())
+        return _Places(head, head)
+    if session.v2 is not None and session.v2.whole:
+        # What is being stored was asked for before this connection wanted all of the text.
+        await publisher.settled(app_id, name)
+    head = (await history.attach(app_id, log_of(name), versions.retention)).head
     session.app.replay.align(name, head, session.node.clock.monotonic())
-    return head
+    # In this order: what is created in between is in the past, and is left out of what the gate holds.
+    return _Places(head, await history.messages.history_head(app_id, name))
 
 
-async def _send_past(session: SessionContext, request: Request, gate: Gate, head: Position | None) -> None:
+async def _send_past(session: SessionContext, request: Request, gate: Gate, places: _Places) -> None:
     """What came before the head, if it was asked for, then what the gate has held back since."""
-    hub, name = session.node.hub, request.name
+    hub, name, head = session.node.hub, request.name, places.head
     if awaits_attach(session, name):
         terminal = await recover_on_attach(session, name, gate)
         if terminal is not None or request.rewind is None:
@@ -170,28 +194,38 @@ async def _send_past(session: SessionContext, request: Request, gate: Gate, head
                 # What it wanted to see again came with the resume; a client that waits for the end of the past gets it.
                 _tell_rewound(session, name, Rewound(live=live))
             return
-    if request.rewind is None or head is None:
+    if request.rewind is None or head is None or places.attached is None:
         hub.open(gate, {} if head is None else {name: head})
         return
-    await _rewind(session, request, request.rewind, gate, head)
+    await _rewind(session, request, request.rewind, gate, head, places.attached)
 
 
-async def _rewind(session: SessionContext, request: Request, rewind: Rewind, gate: Gate, head: Position) -> None:
+async def _rewind(
+    session: SessionContext, request: Request, rewind: Rewind, gate: Gate, head: Position, attached: Position
+) -> None:
     """The past that a subscribe asked for (spec: history § 5.3); a store that fails now costs the past alone."""
     accepts = session.accepting(request.predicate)
     rewound = Rewound(complete=False)
     try:
         past = await session.node.publisher.history.service.rewind(
-            session.live.id, request.name, count=rewind.count, seconds=rewind.seconds, head=head, predicate=accepts
+            session.live.id, request.name, count=rewind.count, seconds=rewind.seconds, head=attached, predicate=accepts
         )
     except SockudoError as error:
         session.refuse(error, about=request.name)
     else:
         session.send_all(past.frames)
+        _leave_out(gate, past.frames)
         retention, limit = past.truncated_by_retention, past.truncated_by_limit
         rewound = Rewound(len(past.frames), 0, not retention and not limit, retention, limit)
     live = session.node.hub.open(gate, {request.name: head})
     _tell_rewound(session, request.name, rewound._replace(live=live))
+
+
+def _leave_out(gate: Gate, sent: Iterable[Frame]) -> None:
+    """Lets the gate forget versions of messages that were sent in a later form."""
+    places = {message: frame.serial or 0 for frame in sent if (message := message_of(frame)) is not None}
+    if places:
+        gate.held = [frame for frame in gate.held if (frame.serial or 0) > places.get(message_of(frame) or "", -1)]
 
 
 def _tell_rewound(session: SessionContext, name: str, rewound: Rewound) -> None:
@@ -221,12 +255,12 @@ def _join(session: SessionContext, request: Request, limits: GateLimits | None) 
     return None
 
 
-def _acknowledge(session: SessionContext, request: Request, policy: StreamPolicy | None, head: Position | None) -> None:
-    name = request.name
+def _acknowledge(session: SessionContext, request: Request, policy: StreamPolicy | None, places: _Places) -> None:
+    name, head, attached = request.name, *places
     serial: int | None = None
-    if policy is not None and policy.history is not None and head is not None and session.v2 is not None:
-        session.v2.attached[name] = head
-        serial = head.serial
+    if policy is not None and policy.history is not None and attached is not None and session.v2 is not None:
+        session.v2.attached[name] = attached
+        serial = attached.serial
     if request.candidate is None:
         frame = frames.subscription_succeeded(name, serial)
     else:

@@ -89,6 +89,10 @@ class Publisher(Protocol):
         """What has to end before a subscription to the channel is acknowledged; None for nothing, as nearly always."""
         ...
 
+    async def settled(self, app_id: str, channel: str) -> None:
+        """Returns once every change of a message has been delivered that was on its way without all of its text."""
+        ...
+
     # ---- channels that are recoverable without a store ----
 
     @property
@@ -165,6 +169,7 @@ class V2State:
         "last_ping",
         "token",
         "updates",
+        "whole",
     )
 
     def __init__(self) -> None:
@@ -182,6 +187,8 @@ class V2State:
         self.history_requests = 0
         # By presence channel; most members never change what they say about themselves.
         self.updates: dict[str, SocketWindow] | None = None
+        # Whether appends to messages come with all of their text.
+        self.whole = False
         # Payload of the native ping that has not been answered.
         self.last_ping: bytes | None = None
 

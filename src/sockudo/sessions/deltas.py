@@ -71,6 +71,11 @@ def wants_of(session: SessionContext, name: str, kind: ChannelKind, predicate: P
     v2 = session.v2
     if v2 is None or kind is META:
         return EVERYTHING if predicate is None else Wants(predicate)
+    wants = _wants_of(session, v2, name, kind, predicate)
+    return wants._replace(whole=True) if v2.whole else wants
+
+
+def _wants_of(session: SessionContext, v2: V2State, name: str, kind: ChannelKind, predicate: Predicate | None) -> Wants:
     by_pattern = kind is WILDCARD
     algorithm = _algorithm(session, v2, name, by_pattern=by_pattern) if _is_on(session, v2, name, by_pattern) else None
     if algorithm is None:

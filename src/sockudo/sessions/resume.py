@@ -17,6 +17,7 @@ from sockudo import errors
 from sockudo.base.stream_records import Position
 from sockudo.errors import SockudoError
 from sockudo.history import Failed
+from sockudo.history.message_frames import APPEND, for_v1
 from sockudo.hub import Gate
 from sockudo.hub.streams.replay import Lookup
 from sockudo.protocol.filters import MESSAGE_UNITS
@@ -181,15 +182,21 @@ async def _recover(session: SessionContext, name: str, wanted: RequestedPosition
         return outcome or _unauthorized()
     replayed = await history.replay(
         live.id,
-        name,
+        name if live.streams is None else live.streams.stream_of(name),
         stream_id=wanted.stream_id,
         serial=wanted.serial,
         last_message_id=wanted.last_message_id,
         max_size=live.recovery.max_size,
+        whole=_wants_whole(session),
     )
     if isinstance(replayed, Failed):
         return replayed
-    return _Recovered("cold", tuple(replayed.frames), replayed.head)
+    frames = replayed.frames if session.v2 is not None else for_v1(replayed.frames)
+    return _Recovered("cold", tuple(frames), replayed.head)
+
+
+def _wants_whole(session: SessionContext) -> bool:
+    return session.v2 is not None and session.v2.whole
 
 
 def _recover_hot(
@@ -205,7 +212,11 @@ def _recover_hot(
     if found.outcome == "recovered" and found.head is not None:
         if len(found.frames) > live.recovery.max_size:
             return Failed("position_expired", "recovery_window_exceeded", wanted.stream_id, *_bounds(found.head))
-        return _Recovered("hot", found.frames, found.head)
+        if _wants_whole(session) and any(frame.event == APPEND for frame in found.frames):
+            # The buffer has their fragments.
+            return None
+        frames = found.frames if session.v2 is not None else tuple(for_v1(found.frames))
+        return _Recovered("hot", frames, found.head)
     if live.streams.of(name).history is None or not session.node.publisher.history.is_open:
         if found.outcome == "reset":
             return Failed("stream_reset", "stream_id_mismatch", wanted.stream_id, *_bounds(found.head))

@@ -79,7 +79,7 @@ def test_what_has_no_effect_is_told(toml: str, warning: str, loaded: Load) -> No
 @pytest.mark.parametrize(
     ("variable", "switch"),
     [
-        ("VERSIONED_MESSAGES_ENABLED", "versioned_messages.enabled"),
+        ("VERSIONED_MESSAGES_DRIVER", None),
         ("ANNOTATIONS_ENABLED", "annotations.enabled"),
         ("METRICS_TCP_EXPORTER_ENABLED", "metrics.tcp_exporter.enabled"),
         ("SOCKUDO_ABLY_COMPAT_ENABLED", "ably_compat.enabled"),

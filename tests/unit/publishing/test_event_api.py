@@ -14,6 +14,7 @@ from sockudo.cluster.counters import InProcessCounters
 from sockudo.cluster.ports import Counters
 from sockudo.config.apps import Channels, Idempotency, Limits, Namespace
 from sockudo.errors import SockudoError
+from sockudo.hub.streams.versions import VersionSerials
 from sockudo.limits.idempotency import IdempotencyKeys
 from sockudo.publishing import OK, EventApi, Publisher
 from sockudo.publishing.answers import Answer
@@ -40,6 +41,7 @@ class Backend:
             node.shared,
             node.caches,
             lambda _: None,
+            VersionSerials("node", node.clock.time),
         )
         self.api = EventApi(publisher, self.keys, node.rates, node.clock, node.inspector.doubts, node.cluster_directory)
 

@@ -14,6 +14,7 @@ __all__ = [
     "HistorySqlite",
     "HistoryTables",
     "PresenceHistory",
+    "VersionedMessages",
 ]
 
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}", re.ASCII)
@@ -108,4 +109,14 @@ class PresenceHistory(Section, frozen=True):
     max_events_per_channel: int | None = setting(None, "Events that a channel keeps", reload=True)
     max_bytes_per_channel: int | None = setting(
         None, "Bytes that a channel keeps", unit="bytes", high=2**53, reload=True
+    )
+
+
+class VersionedMessages(Section, frozen=True):
+    """Messages that can change after they were published, on channels with a history."""
+
+    enabled: bool = setting(False, "Messages of channels with a history can be updated, deleted and appended to")
+    max_page_size: int = setting(100, "Versions in one page", low=1, reload=True)
+    retention_window_seconds: int = setting(
+        0, "How long a version is kept; 0 = as long as the store", unit="s", low=0, reload=True
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from sockudo.base.message_records import Latest
+from sockudo.base.message_records import Latest, log_of
 from sockudo.base.stream_records import CREATE, Bounds, Direction, Page, Row, StreamInfo
 from sockudo.drivers.history_rules import span
 from sockudo.drivers.sql.history_messages import latest_messages
@@ -13,7 +13,7 @@ from sockudo.drivers.sql.statements import BEFORE_ALL, BEHIND_ALL, Statements
 from sockudo.drivers.sql.stream_row import StreamRow
 from sockudo.drivers.sql.streams import found_stream, serial_at
 from sockudo.hub.streams.totals import Group, Total
-from sockudo.hub.streams.versions import log_of, serial_of_message
+from sockudo.hub.streams.versions import serial_of_message
 
 __all__ = ["read_info", "read_message", "read_page", "read_totals", "read_versions"]
 
@@ -59,8 +59,9 @@ def _with_latest(connection: Connection, sql: Statements, app_id: str, channel: 
     log = log_of(channel)
     names = [None if serial is None else message_hash(app_id, log, serial) for serial in serials]
     found = latest_messages(connection, sql, [name for name in names if name is not None])
+    stream = found_stream(connection, sql, app_id, log) if found else None
     return [
-        row if name is None or name not in found else row._replace(latest=found[name])
+        row._replace(latest=found[name]._replace(stream_id=stream.stream_id)) if stream and name in found else row
         for row, name in zip(rows, names, strict=True)
     ]
 

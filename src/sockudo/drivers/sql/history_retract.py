@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from sockudo.base.message_records import Version
+from sockudo.base.message_records import Version, channel_of_log
 from sockudo.base.stream_records import RETRACTED, Append, StreamInfo
 from sockudo.drivers.sql.history_rows import delete_ranges, read_ranges
 from sockudo.drivers.sql.history_undo import undo
@@ -14,7 +14,7 @@ from sockudo.drivers.sql.schema import key_hash
 from sockudo.drivers.sql.statements import Statements
 from sockudo.drivers.sql.stream_row import StreamRow
 from sockudo.drivers.sql.streams import locked_streams, serial_at, time_of
-from sockudo.hub.streams.versions import channel_of_log, decode_version, made_by
+from sockudo.hub.streams.versions import decode_version, made_by
 
 __all__ = ["retract"]
 

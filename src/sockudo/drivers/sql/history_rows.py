@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from sockudo.base.message_records import is_log
 from sockudo.drivers.sql.history_messages import forget_messages
 from sockudo.drivers.sql.statements import Statements
-from sockudo.hub.streams.versions import is_log
 from sockudo.storage.many import Range
 
 __all__ = ["delete_ranges", "read_ranges"]

@@ -24,10 +24,10 @@ from sqlalchemy import (
     update,
 )
 
+from sockudo.base.message_records import VERSIONS_PREFIX, is_log
 from sockudo.base.stream_records import RETRACTED
 from sockudo.drivers.sql.schema import Tables
 from sockudo.hub.streams.totals import PRESENCE_PREFIX
-from sockudo.hub.streams.versions import VERSIONS_PREFIX, is_log
 from sockudo.storage.many import Insert, Listed, ranges_of
 
 __all__ = ["BEFORE_ALL", "BEHIND_ALL", "ENTRY", "KEY", "NEW_STREAM", "STREAM", "Entries", "Statements"]

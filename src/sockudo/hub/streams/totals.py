@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final, NamedTuple
 
-from sockudo.hub.streams.versions import channel_of_log, is_log
+from sockudo.base.message_records import channel_of_log, is_log
 
 __all__ = ["PRESENCE_PREFIX", "Evicted", "Group", "Total", "group_of", "group_of_channel"]
 

@@ -17,46 +17,24 @@ from sockudo.base.message_records import NOTHING, Data, Latest, Mutation, Refusa
 from sockudo.base.stream_records import Create
 
 __all__ = [
-    "VERSIONS_PREFIX",
     "Applied",
     "VersionSerials",
     "aggregated",
     "applied",
-    "channel_of_log",
     "decode_version",
     "encode_version",
-    "is_log",
     "keeps_data",
     "later_serial",
     "latest_without",
-    "log_of",
     "made_by",
     "serial_of_message",
     "valid_serial",
     "with_data",
 ]
 
-VERSIONS_PREFIX: Final = "[versions]"
-"""Begins the names of logs; no channel is called so."""
-
 _MS_DIGITS: Final = 20
 _MOST_SERIAL: Final = 128
 _MOST_NODE: Final = 64
-
-
-def log_of(channel: str) -> str:
-    """The stream that has a channel's versions."""
-    return VERSIONS_PREFIX + channel
-
-
-def is_log(stream: str) -> bool:
-    """Whether a stream is the log of a channel."""
-    return stream.startswith(VERSIONS_PREFIX)
-
-
-def channel_of_log(stream: str) -> str | None:
-    """The channel whose log a stream is; None for any other stream."""
-    return stream.removeprefix(VERSIONS_PREFIX) if stream.startswith(VERSIONS_PREFIX) else None
 
 
 # ---- serials ----

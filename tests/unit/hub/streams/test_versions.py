@@ -9,19 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockudo.base.message_records import Change, Latest, Mutation, Version
+from sockudo.base.message_records import Change, Latest, Mutation, Version, channel_of_log, is_log, log_of
 from sockudo.base.stream_records import Create
 from sockudo.hub.streams.versions import (
     Applied,
     VersionSerials,
     applied,
-    channel_of_log,
     decode_version,
     encode_version,
-    is_log,
     later_serial,
     latest_without,
-    log_of,
     made_by,
     serial_of_message,
     valid_serial,
