@@ -1,6 +1,7 @@
 // Builds dist: the module, the classic script, and the parts that either of them loads on demand.
-import { rm } from "node:fs/promises"
+import { readFile, rm, writeFile } from "node:fs/promises"
 import { build } from "esbuild"
+import ts from "typescript"
 
 const common = { bundle: true, minify: true, sourcemap: true, target: "es2022", outdir: "dist", logLevel: "warning" }
 
@@ -21,6 +22,7 @@ await rm("dist", { recursive: true, force: true })
 await Promise.all([
   build({ ...common, entryPoints: { sockudo: "src/index.ts" }, format: "esm", outExtension: { ".js": ".mjs" }, plugins: [parts] }),
   build({ ...common, entryPoints: { sockudo: "src/classic.ts" }, format: "iife", globalName: "Sockudo", footer: { js: classic }, plugins: [parts] }),
+  build({ ...common, entryPoints: { "sockudo-react": "src/react/index.ts" }, format: "esm", outExtension: { ".js": ".mjs" }, external: ["react"] }),
   build({
     ...common,
     entryPoints: Object.fromEntries(["binary", "deltas", "encryption", "node"].map((name) => [`sockudo-${name}`, `src/parts/${name}.ts`])),
@@ -29,3 +31,14 @@ await Promise.all([
     external: ["node:*"],
   }),
 ])
+
+// The types of the hooks name those of the client's own file: a second copy of its classes would be other classes.
+const own = /^(?:import|export) [^"]*"\.\/types\.js";?\n/gm
+const declared = await Promise.all(
+  ["types", "index"].map(async (name) => {
+    const source = await readFile(`src/react/${name}.ts`, "utf8")
+    const { outputText } = ts.transpileDeclaration(source, { compilerOptions: { target: ts.ScriptTarget.ES2022 } })
+    return outputText.replace(own, "").replaceAll('"../index.js"', '"./sockudo.js"')
+  }),
+)
+await writeFile("dist/sockudo-react.d.ts", declared.join(""))

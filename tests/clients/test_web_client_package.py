@@ -72,7 +72,26 @@ def test_package_installs_from_a_file(made: Path, tmp_path: Path) -> None:
         return channel.position?.serial
       }
     """
+    chat = """
+      import Sockudo, { type SockudoError } from "sockudo-client"
+      import { SockudoProvider, useChannel, useConnectionState, useHistory, usePresence } from "sockudo-client/react"
+      const client = new Sockudo("key", { url: "https://server.test", manual: true })
+      export const element = SockudoProvider({ client })
+      export function newest(): [number | undefined, string[], SockudoError | null, string] {
+        const { messages, loadMore } = useHistory("news", { limit: 10, filter: { events: ["said"] } })
+        const { channel, error } = useChannel("news", { on: { said: (data) => console.log(data) }, suspense: true })
+        void loadMore()
+        void channel?.publish("said", 1)
+        const members = usePresence(null).members.map(({ id }) => id)
+        return [messages.at(-1)?.serial, members, error, useConnectionState().state]
+      }
+    """
     (tmp_path / "page.ts").write_text(page)
+    (tmp_path / "chat.ts").write_text(chat)
+    types = tmp_path / "node_modules" / "@types"
+    types.mkdir()
+    for name in ("@types/react", "csstype"):
+        (tmp_path / "node_modules" / name).symlink_to(made / "node_modules" / name)
     compiler = made / "node_modules" / "typescript" / "bin" / "tsc"
     strict = ["--strict", "--noEmit", "--module", "esnext", "--moduleResolution", "bundler", "--target", "es2022"]
-    run(tmp_path, "node", str(compiler), *strict, "page.ts")
+    run(tmp_path, "node", str(compiler), *strict, "page.ts", "chat.ts")

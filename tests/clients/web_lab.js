@@ -33,6 +33,8 @@ globalThis.lab = {
     if (isNew) found.bind_global((event, data, metadata) => client.heard.push([channel, event, plain(data), plain(metadata)]))
   },
 
+  same: (one, other) => JSON.stringify(one) === JSON.stringify(other),
+
   async until(condition, what) {
     const end = Date.now() + 30000
     for (let value; ; await new Promise((resolve) => setTimeout(resolve, 5))) {
