@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from math import inf
 from typing import Any
 
@@ -16,8 +17,10 @@ from sockudo.cluster.network import join_carrier
 from sockudo.config.apps import Features
 from sockudo.edge.drain import until_members_returned
 from sockudo.hub import HubOptions
-from sockudo.hub.edges import MemberReported
+from sockudo.hub.edges import ChannelCounted, ChannelOccupied, ChannelVacated, MemberReported
 from sockudo.protocol.frames import Frame
+from sockudo.publishing.recorder_items import covers
+from sockudo.publishing.topics import Place
 from support.inside import Client, Node, live_app
 
 __all__ = ["ROOMS", "BrokenRuleError", "Cluster", "SimClient", "SimNode"]
@@ -44,13 +47,21 @@ class SimNode:
         self.node = Node(app, options=HubOptions(presence_grace=0.0), bus=self.bus)
         # As if there were thousands of members: what is sent and shown of them at a time is one.
         self.node.rosters.entries_in_answer = self.node.entries.members_in_turn = 1
-        self.node.edges.add(MemberReported, self._reported)
+        edges, reports = self.node.edges, cluster.reports
+        edges.add(MemberReported, self._reported)
+        edges.add(ChannelOccupied, lambda event: reports[event.channel, ""].append("occupied"))
+        edges.add(ChannelVacated, lambda event: reports[event.channel, ""].append("vacated"))
+        edges.add(ChannelCounted, self._counted)
         self.clients: list[SimClient] = []
-        self.alive = True
+        # Whether clients connect to it, and whether it is there at all.
+        self.alive = self.runs = True
         self._rounds: asyncio.Task[None] | None = None
 
     def _reported(self, event: MemberReported) -> None:
         self.cluster.reports[event.channel, event.member.user_id].append(event.member.kind)
+
+    def _counted(self, event: ChannelCounted) -> None:
+        self.cluster.counted[event.channel] = event.subscriptions
 
     async def start(self) -> None:
         await self.bus.open()
@@ -65,24 +76,23 @@ class SimNode:
     async def kill(self) -> None:
         """It is gone from one moment to the next."""
         self.alive = False
-        self.cluster.loses()
+        self._take_along()
         self.carrier.dead = True
-        await self._end()
+        await self.end()
 
     async def leave(self) -> None:
         """It stops in an orderly way: connections end, others learn that it goes."""
         self.alive = False
-        self.cluster.loses()
         for client in tuple(self.clients):
             client.close()
         await asyncio.sleep(0.01)
         await self.node.recorders.hand_over(2.0)
-        await self._end()
+        self._take_along()
+        await self.end()
 
     async def roll(self) -> None:
         """It is replaced: its connections are sent away, and most clients come back at other nodes within a while."""
         self.alive = False
-        self.cluster.loses()
         loop, rng, hub = asyncio.get_running_loop(), self.cluster.rng, self.node.hub
         hub.kept_over_drain = 5.0
         for client in tuple(self.clients):
@@ -91,9 +101,17 @@ class SimNode:
                 loop.call_later(rng.uniform(0, 3), self.cluster.come_back, client.user, client.room)
         await until_members_returned(hub, inf)
         await self.node.recorders.hand_over(2.0)
-        await self._end()
+        self._take_along()
+        await self.end()
 
-    async def _end(self) -> None:
+    def _take_along(self) -> None:
+        """Has the cluster see, when all that was sent has arrived, whether others know what this node reported."""
+        seen = {place: dict(role.seen) for place, role in self.node.recorders.roles() if role.seen}
+        asyncio.get_running_loop().call_later(1.0, self.cluster.look_for, seen)
+
+    async def end(self) -> None:
+        """Ends what is under way, when the life is over."""
+        self.runs = False
         if self._rounds is not None:
             self._rounds.cancel()
         await self.bus.close()
@@ -192,10 +210,9 @@ class Cluster:
         # How many of those that are sent away come back.
         self.returning = 0.8
         self.sent: Counter[str] = Counter()
-        # Whether recorder and second of a place may have been lost together, with what only they knew, or have reported
-        # each for itself in the halves of a split.
-        self.reports_lost = False
-        self._lost_at = self._healed_at = -100.0
+        self.counted: dict[str, int] = {}
+        # Places of which what was reported was lost with a node.
+        self.unproven: set[str] = set()
 
     @property
     def living(self) -> list[SimNode]:
@@ -212,17 +229,15 @@ class Cluster:
         await node.start()
         return node
 
-    def loses(self) -> None:
-        """A node goes, in whatever way; two within the time that a role takes to be handed over take it with them."""
-        now = asyncio.get_running_loop().time()
-        if not self.broker.is_well or now - self._lost_at < 15 or now - self._healed_at < 35:
-            self.reports_lost = True
-        self._lost_at = now
+    def look_for(self, seen: Mapping[Place, Mapping[str, int]]) -> None:
+        """Notes the places of which the reports that a node had ``seen`` when it went are known nowhere."""
+        others = [dict(node.node.recorders.roles()) for node in self.nodes if node.runs]
+        for place, reports in seen.items():
+            if not any(place in known and covers(known[place].seen, reports) for known in others):
+                self.unproven.add(place.name)
 
     def heal(self) -> None:
         """Ends every fault."""
-        if not self.broker.is_well:
-            self._healed_at = asyncio.get_running_loop().time()
         self.broker.heal()
 
     def connect(self, node: SimNode, user: str, room: str) -> SimClient:
@@ -270,7 +285,16 @@ class Cluster:
                     raise BrokenRuleError(f"{client}: members {sorted(client.members)}, truth {sorted(truth)}")
                 if client.count != len(here):
                     raise BrokenRuleError(f"{client}: count {client.count}, truth {len(here)}")
-        for (room, user), kinds in () if self.reports_lost else self.reports.items():
-            there = any(client.user == user for client in self.clients if client.room == room)
-            if (kinds[-1] == "member_added") != there:
-                raise BrokenRuleError(f"{user} in {room} was last reported as {kinds[-1]}: {kinds}")
+        self._check_reports()
+
+    def _check_reports(self) -> None:
+        for (room, user), kinds in self.reports.items():
+            if room in self.unproven:
+                continue
+            here = [client for client in self.clients if client.room == room]
+            there = any(client.user == user for client in here) if user else bool(here)
+            if (kinds[-1] in ("member_added", "occupied")) != there:
+                raise BrokenRuleError(f"{user or 'it'} in {room} was last reported as {kinds[-1]}: {kinds}")
+        for room, count in self.counted.items():
+            if room not in self.unproven and count != sum(client.room == room for client in self.clients):
+                raise BrokenRuleError(f"{room} was last reported to have {count} subscriptions")

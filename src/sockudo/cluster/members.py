@@ -143,8 +143,9 @@ class NetworkMembership:
 
     def ranked(self, key: str) -> Sequence[Node]:
         peers = [peer.node for peer in self._peers.values() if peer.beat.role == "full"]
-        apart = bool(peers) and (self.draining or self._guest or self._joining)
-        return ranked_owners(key, peers if apart else [self.me, *peers])
+        mine = [] if self.draining or self._guest or self._joining else [self.me]
+        # When all of them go, each key has one owner still.
+        return ranked_owners(key, [*mine, *peers] or self._live)
 
     def hears(self, node_id: str) -> bool:
         seen_at = self._guests.get(node_id)
@@ -331,6 +332,7 @@ class NetworkMembership:
         """Becomes one of the live nodes, and may own what they own."""
         self._joining = False
         self._beat(self._clock())
+        self._drained()
 
     def tick(self) -> None:
         """Sends a beat when it is due, and judges who is alive."""

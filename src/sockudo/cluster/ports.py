@@ -188,7 +188,8 @@ class Membership(Protocol):
         """From now on ``observer`` is called with every change."""
 
     def watch_drains(self, observer: Callable[[], None]) -> None:
-        """From now on ``observer`` is called when a node drains: it lives, and its keys belong to others."""
+        """From now on ``observer`` is called when keys move while the same nodes live: one drains, or this one
+        owns some from now on."""
 
 
 class Claim(Protocol):

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable
-from itertools import islice
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from itertools import chain
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.cluster.items import node_topic
-from sockudo.cluster.ports import DEADLINE, Bus, Membership, NodeChange, Received
+from sockudo.cluster.ports import Bus, Membership, NodeChange, Received
 from sockudo.cluster.router import Router
 from sockudo.hub.edges import Edges
-from sockudo.publishing.recorder_items import HandOver, Record, Reported, Role, Settled, whole
+from sockudo.publishing.agreement import Agreement
+from sockudo.publishing.naming import PLACES_IN_ITEM, Naming, ranked
+from sockudo.publishing.recorder_items import Behind, HandOver, Record, Reported, Role, covers, whole
 from sockudo.publishing.reporter import Reporter
 from sockudo.publishing.roster_items import OwnEntries, RosterChange
 from sockudo.publishing.rosters import Rosters
@@ -26,10 +31,12 @@ from sockudo.publishing.topics import Place
 
 __all__ = ["Recorders"]
 
-# Seconds within which a node that was the recorder before tells one that has just come what it reported.
-_HANDED_OVER_WITHIN: Final = 4.0
-# Places in one item.
-_BATCH: Final = 1_000
+# Places that were vacated, of which is remembered what was reported.
+_MOST_VACATED: Final = 10_000
+# Changes of a place that its recorder has not reported yet, as far as its second knows.
+_MOST_CAUSES: Final = 1_000
+# Seconds after which it is seen again whether this node may report.
+_AGAIN: Final = 0.25
 
 
 class Recorders:
@@ -53,25 +60,26 @@ class Recorders:
         self._reporter = Reporter(rosters, own, edges)
         self._wants = wants
         self._roles: dict[Place, Role] = {}
+        # Those that were vacated, as another node may still say otherwise.
+        self._vacated: OrderedDict[Place, Role] = OrderedDict()
+        self._counter = 0
         self._due: dict[Place, None] = {}
-        self._timers: set[asyncio.TimerHandle] = set()
-        # Places whose role another node has to take over, by its id.
-        self._handing: dict[str, dict[Place, None]] = {}
+        self._later: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        # Nodes that came up and may still hand over roles, and those that had none before they were seen.
-        self._early: set[str] = set()
-        # Places with entries of this node that their recorder has taken up.
-        self._taken_up: set[Place] = set()
-        self._unsettled: set[str] = set()
+        self._naming = Naming(bus, membership, rosters, wants, self._start, self._take_up)
+        self._agreement = Agreement(
+            bus, membership, router, self._start, self._known, self._passed_on, self._report_due
+        )
         router.on_request(Record, self._record)
         router.on_item(Reported, self._reported)
-        router.on_item(Settled, self._settled)
+        router.on_item(Behind, self._behind)
         router.on_request(HandOver, self._handed_over)
+        router.on_gap(self._gap)
         rosters.changed.append(self._changed_elsewhere)
         rosters.changed_own.append(self._changed_here)
         rosters.completed_again.append(self._touch)
         membership.watch(self._nodes_changed)
-        membership.watch_drains(self._reassign_all)
+        membership.watch_drains(self._owners_changed)
         self._join()
 
     @property
@@ -81,9 +89,13 @@ class Recorders:
 
     async def close(self) -> None:
         """Ends what is under way."""
-        for timer in self._timers:
-            timer.cancel()
+        if self._later is not None:
+            self._later.cancel()
         await end_tasks(self._tasks)
+
+    def roles(self) -> Iterator[tuple[Place, Role]]:
+        """What this node knows of places: those that it records or follows, and those that were vacated."""
+        return chain(self._roles.items(), self._vacated.items())
 
     def is_gone(self, app_id: str, channel: str, user_id: str) -> bool:
         """Whether it is certain here that a member of the history is on no node, and for this node to take out."""
@@ -91,7 +103,7 @@ class Recorders:
             return True
         place = Place(app_id, channel)
         role = self._roles.get(place)
-        if role is None or not role.leads or not self._may_report(place):
+        if role is None or not role.leads or not self._rosters.knows(place) or not self._may_report():
             return False
         return not self._reporter.is_present(place, user_id)
 
@@ -107,11 +119,9 @@ class Recorders:
             role = self._role(place)
             if role is not None:
                 role.reported = dict.fromkeys(self._reporter.keys(place))
-                role.count, role.occupied, role.fresh = self._own.count(place), self._own.any(place), False
-
-    def _ranked(self, place: Place) -> tuple[str, str | None]:
-        first, *rest = self._membership.ranked(f"{place.app_id}/{place.name}")[:2]
-        return first.id, rest[0].id if rest else None
+                role.count, role.occupied = self._own.count(place), self._own.any(place)
+                role.first, role.second = "", None
+                self._note(role)
 
     def _role(self, place: Place, *, named: bool = False) -> Role | None:
         """The role of this node, made when it is missing; None where it has none.
@@ -121,45 +131,85 @@ class Recorders:
         role = self._roles.get(place)
         if role is not None:
             return role
-        first, second = self._ranked(place)
+        first, second = ranked(self._membership, place)
         me = self._membership.me.id
         if (me not in (first, second) and not named) or not self._wants(place.app_id):
             return None
-        role = self._roles[place] = Role()
-        role.leads = first == me
-        role.leader = first
+        role = self._roles[place] = self._vacated.pop(place) if place in self._vacated else Role()
+        role.leads, role.touched = first == me, None
+        # Who gives it to this node gives it to the other one, too.
+        role.first, role.second = (first, second) if me in (first, second) else ("", None)
+        role.missing.intersection_update((role.first, role.second))
         self._rosters.watch(place, "recorder")
         return role
 
+    def _known(self, place: Place) -> Role | None:
+        return self._roles.get(place) or self._vacated.get(place)
+
     def _drop(self, place: Place) -> None:
-        if self._roles.pop(place, None) is not None:
+        role = self._roles.pop(place, None)
+        if role is not None:
             self._rosters.unwatch(place, "recorder")
+            if role.seen and not role.occupied:
+                self._keep_vacated(place, role)
+
+    def _keep_vacated(self, place: Place, role: Role) -> None:
+        self._vacated[place] = role
+        if len(self._vacated) > _MOST_VACATED:
+            self._vacated.popitem(last=False)
+
+    def _note(self, role: Role) -> None:
+        """Counts what this node has reported, or knows as reported."""
+        self._counter += 1
+        role.note(self._membership.me.id, self._counter)
+
+    # ---- who records ----
 
     def _nodes_changed(self, change: NodeChange) -> None:
         self._join()
-        self._reassign_all()
-        node_id = change.node.id
-        if node_id == self._membership.me.id:
-            return
-        if change.what == "up":
-            if not self._bus.networked:
-                # Inside a process a node comes up with what it has handed over already.
-                return
-            if node_id in self._early:
-                self._early.discard(node_id)
-            else:
-                self._unsettled.add(node_id)
-                self._later(_HANDED_OVER_WITHIN, lambda: self._settle(node_id))
-            if node_id not in self._handing:
-                self._bus.publish(node_topic(node_id), Settled())
-        else:
-            self._early.discard(node_id)
-            self._settle(node_id)
-            self._announce(tuple(self._rosters.own_places()))
+        if change.node.id == self._membership.me.id:
+            # Others held this one dead, and went on without what it knows.
+            for _, role in self.roles():
+                role.first, role.second = "", None
+        self._owners_changed(lost=change.what == "down")
 
-    def _reassign_all(self) -> None:
-        for place, role in tuple(self._roles.items()):
+    def _owners_changed(self, *, lost: bool = False) -> None:
+        if not self._edges.shared:
+            return
+        self._agreement.change()
+        for place, role in tuple(self.roles()):
             self._reassign(place, role)
+        self._agreement.settle()
+        if lost:
+            self._naming.name_all()
+        else:
+            self._naming.name_unreported()
+
+    def _reassign(self, place: Place, role: Role) -> None:
+        """Has the recorder and the second know what this node knows; ends its own role when it has none any more."""
+        owners, me = ranked(self._membership, place), self._membership.me.id
+        led, role.leads = role.leads, owners[0] == me
+        if role.seen:
+            had = {role.first, role.second} - role.missing
+            lacking = {node_id for node_id in owners if node_id not in had}
+            if me not in owners or (led and not role.leads):
+                # It may have missed what was reported last, or be lost: what this node knows may be all there is.
+                lacking.add(owners[0])
+            role.missing = {node_id for node_id in lacking if node_id is not None and node_id != me}
+        role.first, role.second = owners
+        if role.leads != led:
+            role.touched = None
+        if role.leads and not led:
+            self._touch(place)
+        if role.missing:
+            self._agreement.pass_on(place, role)
+        else:
+            self._passed_on(place, role)
+
+    def _passed_on(self, place: Place, role: Role) -> None:
+        if self._membership.me.id not in (role.first, role.second):
+            self._drop(place)
+            self._vacated.pop(place, None)
 
     async def hand_over(self, seconds: float) -> None:
         """Drains the node; returns when others have taken over what it recorded, or after so long."""
@@ -173,105 +223,28 @@ class Recorders:
                 if others and self._edges.shared:
                     await self._bus.ask(Record(self._membership.me.id, (), known=True), deadline=seconds, nodes=others)
 
-    def _settled(self, received: Received, _item: Settled) -> None:
-        node_id = received.sender.id
-        if not self._membership.is_alive(node_id):
-            self._early.add(node_id)
-        self._settle(node_id)
-
-    def _settle(self, node_id: str) -> None:
-        if node_id in self._unsettled:
-            self._unsettled.discard(node_id)
-        if not self._unsettled:
-            for place in self._roles:
-                self._touch(place)
-
-    def _reassign(self, place: Place, role: Role) -> None:
-        first, second = self._ranked(place)
-        me = self._membership.me.id
-        led, leader = role.leads, role.leader
-        role.leads, role.leader = first == me, first
-        if role.leads and not led and leader != me and self._membership.is_alive(leader):
-            # It drains, and hands over.
-            role.former = leader
-            self._later(_HANDED_OVER_WITHIN, lambda: self._take_over(place, role))
-        elif role.former and not self._membership.is_alive(role.former):
-            self._take_over(place, role)
-        if led and not role.leads and not role.fresh:
-            self._hand_over(place, first)
-        elif role.leads and second is not None and not role.fresh:
-            self._bus.publish(node_topic(second), whole(place, role))
-        elif me not in (first, second) and not self._is_handing(place):
-            self._drop(place)
-        if role.leads and not led:
-            role.touched = None
-            self._touch(place)
-
-    def _take_over(self, place: Place, role: Role) -> None:
-        role.former = ""
-        self._touch(place)
-
-    def _is_handing(self, place: Place) -> bool:
-        return any(place in places for places in self._handing.values())
-
-    def _hand_over(self, place: Place, node_id: str) -> None:
-        handing = self._handing.get(node_id)
-        if handing is not None:
-            handing[place] = None
-            return
-        self._handing[node_id] = {place: None}
-        self._start(self._hand_all_over(node_id))
-
-    async def _hand_all_over(self, node_id: str) -> None:
-        """Goes on until the other node has all of them, or is lost itself."""
-        places = self._handing[node_id]
-        while places and self._membership.is_alive(node_id):
-            some = list(islice(places, _BATCH))
-            reports = tuple(whole(place, self._roles[place]) for place in some if place in self._roles)
-            answers = await self._bus.ask(HandOver(self._membership.me.id, reports), deadline=DEADLINE, nodes=[node_id])
-            if not answers.values.get(node_id):
-                await asyncio.sleep(DEADLINE)
-                continue
-            for place in some:
-                places.pop(place, None)
-                if self._membership.me.id not in self._ranked(place):
-                    self._drop(place)
-        del self._handing[node_id]
-        self._bus.publish(node_topic(node_id), Settled())
-        for place in places:
-            role = self._roles.get(place)
-            if role is not None:
-                self._reassign(place, role)
+    def _handed_over(self, request: HandOver) -> bool:
+        if not self._membership.is_alive(request.former):
+            # This node does not know the others yet, and would take their members for gone.
+            return False
+        for report in request.reports:
+            self._take(request.former, report)
+        return True
 
     # ---- what changes ----
 
     def announce(self) -> None:
         """Names all places with entries of this node to their recorders again, as that may have been lost."""
-        if self._edges.shared:
-            own = self._rosters.own_places()
-            self._taken_up.intersection_update(own)
-            self._announce(tuple(own))
-
-    def _announce(self, places: Iterable[Place]) -> None:
-        by_node: dict[tuple[str, bool], list[Place]] = {}
-        for place in places:
-            if not self._wants(place.app_id):
-                continue
-            for node_id in filter(None, self._ranked(place)):
-                by_node.setdefault((node_id, place in self._taken_up), []).append(place)
-        for (node_id, known), found in by_node.items():
-            if node_id == self._membership.me.id:
-                for place in found:
-                    self._take_up(place, known=known)
-                self._taken_up.update(found)
-                continue
-            for start in range(0, len(found), _BATCH):
-                self._start(self._name(node_id, tuple(found[start : start + _BATCH]), known))
-
-    async def _name(self, node_id: str, places: tuple[Place, ...], known: bool) -> None:
-        answers = await self._bus.ask(Record(self._membership.me.id, places, known), deadline=DEADLINE, nodes=[node_id])
-        if answers.values.get(node_id):
-            self._taken_up.update(places)
+        if not self._edges.shared:
+            return
+        self._naming.name_all()
+        for place, role in tuple(self.roles()):
+            if not role.first:
+                self._reassign(place, role)
+            elif not role.seen and self._rosters.knows(place) and self._reporter.is_empty(place):
+                # What was there was gone before its recorder could report it.
+                self._drop(place)
+        self._catch_up()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         [task] = start_tasks(work)
@@ -279,27 +252,31 @@ class Recorders:
         task.add_done_callback(self._tasks.discard)
 
     def _record(self, request: Record) -> bool:
-        for place in map(Place._make, request.places):
+        """Records the places; whether what is in all of them has been reported."""
+        places = tuple(map(Place._make, request.places))
+        for place in places:
             # What it has there may not have arrived yet, and without it the place would look empty. The roster
             # may be known for another reason than a role.
             self._rosters.refresh(place, request.node_id)
-            self._take_up(place, known=request.known)
-        return True
+            self._take_up(place, request.known, request.again)
+        return all(place in self._roles and self._roles[place].seen for place in places)
 
-    def _take_up(self, place: Place, *, known: bool) -> None:
+    def _take_up(self, place: Place, known: bool, again: bool) -> None:
         if place in self._roles:
             return
         role = self._role(place)
         if role is not None:
             role.known = known
             self._touch(place)
+            if again and not role.leads:
+                # The recorder may take this node for one that has followed it before.
+                self._bus.publish(node_topic(role.first), Behind((place,), (dict(role.seen),)))
 
     def _changed_here(self, place: Place, first: bool, change: RosterChange) -> None:
         if not self._edges.shared:
             return
         if first:
-            self._taken_up.discard(place)
-            self._announce([place])
+            self._naming.name_first(place)
         self._changed_elsewhere(place, change)
 
     def _changed_elsewhere(self, place: Place, change: RosterChange) -> None:
@@ -310,6 +287,8 @@ class Recorders:
             role.causes[key] = ("join", change.sockets.get(key), change.node_id)
         for key, cause in change.removed.items():
             role.causes[key] = (cause, change.sockets.get(key), change.node_id)
+        while not role.leads and len(role.causes) > _MOST_CAUSES:
+            del role.causes[next(iter(role.causes))]
         if role.touched is not None:
             role.touched.update(change.put, change.removed)
         self._touch(place)
@@ -325,64 +304,92 @@ class Recorders:
 
     def _report_due(self) -> None:
         due, self._due = self._due, {}
+        may = self._may_report()
         for place in due:
             role = self._roles.get(place)
-            if role is not None and role.leads and not role.former and self._may_report(place):
+            if role is None or not role.leads:
+                continue
+            if not may:
+                self._due[place] = None
+            elif self._rosters.knows(place):
                 self._report(place, role)
+        if self._due and self._later is None:
+            self._later = asyncio.get_running_loop().call_later(_AGAIN, self._report_later)
 
-    def _may_report(self, place: Place) -> bool:
+    def _report_later(self) -> None:
+        self._later = None
+        self._report_due()
+
+    def _may_report(self) -> bool:
         members = self._membership
-        return not self._unsettled and self._rosters.knows(place) and not members.deaf and not members.fenced()
-
-    def _later(self, seconds: float, call: Callable[[], None]) -> None:
-        def run() -> None:
-            self._timers.discard(timer)
-            call()
-
-        timer = asyncio.get_running_loop().call_later(seconds, run)
-        self._timers.add(timer)
+        return not members.deaf and not members.fenced() and self._agreement.reached
 
     def _report(self, place: Place, role: Role) -> None:
+        before = dict(role.seen)
         report = self._reporter.report(place, role)
-        _, second = self._ranked(place)
-        if report is not None and second is not None:
-            self._bus.publish(node_topic(second), report)
+        if report is not None:
+            self._note(role)
+            if role.second is not None:
+                seen = {self._membership.me.id: self._counter}
+                self._bus.publish(node_topic(role.second), replace(report, seen=seen, after=before))
         if not role.occupied:
             self._drop(place)
 
     def _reported(self, received: Received, item: Reported) -> None:
-        place = Place(item.app_id, item.name)
-        role = self._role(place, named=True)
-        if role is None or (role.leads and role.former != received.sender.id):
-            # Two nodes may hold themselves for the recorder for a moment: one of them will hand over.
-            return
-        if item.whole:
-            role.reported = dict.fromkeys(item.added)
-        else:
-            role.reported.update(dict.fromkeys(item.added))
-            for key in item.removed:
-                role.reported.pop(key, None)
-        role.occupied, role.count, role.known, role.fresh = item.occupied, item.count, False, False
-        if not item.occupied:
-            self._drop(place)
+        if self._membership.is_alive(received.sender.id):
+            self._take(received.sender.id, item)
 
-    def _handed_over(self, request: HandOver) -> bool:
-        if not self._membership.is_alive(request.former):
-            # This node does not know the others yet, and would take their members for gone.
-            return False
-        for report in request.reports:
-            place = Place(report.app_id, report.name)
-            role = self._role(place, named=True)
-            if role is None:
-                continue
-            reported = dict.fromkeys(report.added)
-            if role.leads and not role.former and not role.fresh:
-                # Both have reported, in two halves of a split: where they differ the truth is reported once more.
-                role.doubted.update(role.reported.keys() ^ reported.keys())
-            else:
-                role.reported, role.occupied, role.count = reported, report.occupied, report.count
-            # Perhaps before this node sees that it is the recorder now.
-            role.leads, role.leader = True, self._membership.me.id
-            role.known, role.touched, role.fresh, role.former = False, None, False, ""
-            self._touch(place)
-        return True
+    def _take(self, node_id: str, report: Reported) -> None:
+        """Learns what another node reported, or was told of."""
+        place = Place(report.app_id, report.name)
+        role = self._known(place)
+        if role is None and report.whole and not report.occupied and self._wants(place.app_id):
+            role = Role()
+            self._keep_vacated(place, role)
+        role = role or self._role(place, named=True)
+        if role is None:
+            return
+        if not report.seen:
+            report = replace(report, seen=role.seen | {node_id: role.seen.get(node_id, 0) + 1}, after=role.seen)
+        if report.whole:
+            if not role.merge(report):
+                return
+        elif role.seen and covers(role.seen, report.seen):
+            return
+        elif role.seen != report.after:
+            self._bus.publish(node_topic(node_id), Behind((place,), (dict(role.seen),)))
+            return
+        else:
+            role.follow(report)
+        if role.occupied or role.doubted:
+            self._role(place, named=True)
+        elif not role.leads:
+            self._drop(place)
+        self._touch(place)
+
+    # ---- what was lost on the way ----
+
+    def _gap(self, topics: Sequence[str]) -> None:
+        if node_topic(self._membership.me.id) in topics:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Compares what this node knows of places that it follows with what their recorders know."""
+        followed: defaultdict[str, list[tuple[Place, dict[str, int]]]] = defaultdict(list)
+        for place, role in self._roles.items():
+            if not role.leads and role.first:
+                followed[role.first].append((place, dict(role.seen)))
+        for node_id, places in followed.items():
+            for start in range(0, len(places), PLACES_IN_ITEM):
+                names, seen = zip(*places[start : start + PLACES_IN_ITEM], strict=True)
+                self._bus.publish(node_topic(node_id), Behind(names, seen))
+
+    def _behind(self, received: Received, item: Behind) -> None:
+        topic = node_topic(received.sender.id)
+        for place, seen in zip(map(Place._make, item.places), item.seen, strict=False):
+            role = self._known(place)
+            mine = {} if role is None else role.seen
+            if role is not None and not covers(seen, mine):
+                self._bus.publish(topic, whole(place, role))
+            if not covers(mine, seen):
+                self._bus.publish(topic, Behind((place,), (dict(mine),)))

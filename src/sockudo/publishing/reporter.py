@@ -33,7 +33,7 @@ class Reporter:
         self._edges = edges
 
     def report(self, place: Place, role: Role) -> Reported | None:
-        """Reports the changes; what the second node has to know of them, None where there are none.
+        """Reports the changes; what the second node has to know, None where that is nothing new.
 
         What a lost recorder has reported is not reported again.
         """
@@ -42,15 +42,21 @@ class Reporter:
         present = {key: self.is_present(place, key) for key in keys if key != COUNT}
         added = [key for key, there in present.items() if there and (key not in role.reported or key in role.doubted)]
         removed = [key for key, there in present.items() if not there and (key in role.reported or key in role.doubted)]
-        silent, role.known = role.known and role.fresh, False
+        silent, role.known = role.known and not role.seen, False
         was_occupied, had = role.occupied, role.count
-        role.touched, role.fresh, role.count = set(), False, count
+        role.touched, role.count = set(), count
         role.reported.update(dict.fromkeys(added))
         for key in removed:
             role.reported.pop(key, None)
         role.occupied = count > 0 or bool(role.reported)
+        if COUNT in role.doubted:
+            # Reported as occupied by one, and as vacated by another.
+            was_occupied = not role.occupied
+        role.doubted.clear()
+        report = Reported(*place, tuple(added), tuple(removed), count, role.occupied)
         if silent:
-            return None
+            role.causes.clear()
+            return report
         if place.name.startswith(USER_CHANNEL_PREFIX):
             if role.occupied != was_occupied:
                 user_id = place.name.removeprefix(USER_CHANNEL_PREFIX)
@@ -58,10 +64,9 @@ class Reporter:
         else:
             self._report_channel(place, role, was_occupied, count != had, added, removed)
         role.causes.clear()
-        role.doubted.clear()
         if not added and not removed and role.occupied == was_occupied and count == had:
             return None
-        return Reported(*place, tuple(added), tuple(removed), count, role.occupied)
+        return report
 
     def keys(self, place: Place) -> set[str]:
         """The users who are in a place on any node."""
@@ -70,6 +75,10 @@ class Reporter:
             keys.update(entries)
         keys.discard(COUNT)
         return keys
+
+    def is_empty(self, place: Place) -> bool:
+        """Whether no node has an entry there."""
+        return not self._own.any(place) and not any(entries for _, entries in self._rosters.views(place))
 
     def is_present(self, place: Place, key: str) -> bool:
         """Whether any node has the entry."""
