@@ -25,6 +25,7 @@ from support.waiting import wait_until
 from support.websocket import WebSocket
 
 READY = "all workers are ready"
+AGAIN = "a worker ended and is started again"
 REPLACED = "all workers were replaced"
 
 
@@ -68,12 +69,29 @@ def rewrite(server: ServerProcess, **changes: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
+def sockets_at(port: int, state: str) -> set[str]:
+    """The inodes of sockets of this port that are in a state, such as 01 for established."""
+
+    def look() -> set[str]:
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return {row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == state}
+
+    # While others come and go, the system repeats and forgets rows.
+    found, before = look(), None
+    while found != before:
+        found, before = look(), found
+    return found
+
+
 def sockets_of(pid: int, port: int) -> int:
     """Established connections of a process on the port."""
-    inodes = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.exists() or path.is_symlink()}
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    here = [row for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"]
-    return sum(f"socket:[{row[9]}]" in inodes for row in here)
+    fds = Path(f"/proc/{pid}/fd").iterdir()
+    inodes = {os.readlink(path) for path in fds if path.exists() or path.is_symlink()}
+    return sum(f"socket:[{inode}]" in inodes for inode in sockets_at(port, "01"))
+
+
+def listeners_at(port: int) -> int:
+    return len(sockets_at(port, "0A"))
 
 
 def test_connections_are_spread_and_a_publish_reaches_all_of_them() -> None:
@@ -135,12 +153,30 @@ def test_a_worker_that_is_killed_costs_its_connections_alone_and_comes_back() ->
         before = workers(server)
         its = sockets_of(before[0], server.port)
         os.kill(before[0], signal.SIGKILL)
-        told = wait_for_line(server, "a worker ended and is started again")
+        told = wait_for_line(server, AGAIN)
         assert (told["process"], told["how"]) == (before[0], "signal SIGKILL")
         wait_until(lambda: len(workers(server)) == 2, "a new worker")
         assert before[1] in workers(server)
         assert sum(is_open(client) for client in opened) == 30 - its
         wait_until(lambda: said(server, "ready") == 3, "it to serve")
+        with clients(server, 20):
+            assert min(sockets_of(pid, server.port) for pid in workers(server)) >= 1
+
+
+def test_while_a_worker_is_long_in_coming_the_others_have_all_connections() -> None:
+    with started() as server:
+        stays = workers(server)[1]
+        for times in range(1, 7):
+            wait_until(lambda: len(workers(server)) == 2, "a worker in its place")
+            [last] = [pid for pid in workers(server) if pid != stays]
+            os.kill(last, signal.SIGKILL)
+            wait_until(
+                lambda so_often=times: said(server, "a worker ended and is started again") == so_often, "its end"
+            )
+        wait_until(lambda: listeners_at(server.port) == 1, "its socket to be closed")
+        assert all(server.request("GET", "/live").status == 200 for _ in range(20))
+        wait_until(lambda: said(server, "ready") >= 3 and len(workers(server)) == 2, "the worker to come back")
+        assert listeners_at(server.port) == 2
         with clients(server, 20):
             assert min(sockets_of(pid, server.port) for pid in workers(server)) >= 1
 
@@ -373,6 +409,6 @@ def test_a_unix_socket_is_shared(tmp_path: Path) -> None:
                 client.sendall(b"GET /live HTTP/1.0\r\n\r\n")
                 assert client.recv(100).startswith(b"HTTP/1.1 200")
         os.kill(workers(server)[0], signal.SIGKILL)
-        wait_for_line(server, "a worker ended and is started again")
+        wait_for_line(server, AGAIN)
         assert path.exists()
     assert not path.exists()

@@ -29,6 +29,7 @@ __all__ = [
     "load_certificate",
     "redirect_app",
     "serve_app",
+    "shared_copy",
     "tls_context",
 ]
 
@@ -131,6 +132,16 @@ def listening_sockets(host: str, port: int, copies: int) -> list[list[socket.soc
                 each.close()
         raise _refused(host, port, problem) from problem
     return every
+
+
+def shared_copy(of: socket.socket) -> socket.socket:
+    """One more socket at the address of one of `listening_sockets`. Raises OSError."""
+    both = of.family == socket.AF_INET6 and not of.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    made = socket.create_server(
+        of.getsockname(), family=of.family, backlog=_BACKLOG, dualstack_ipv6=both, reuse_port=True
+    )
+    made.setblocking(False)
+    return made
 
 
 def _refused(host: str, port: int, problem: OSError) -> ListenError:

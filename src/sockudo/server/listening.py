@@ -2,7 +2,8 @@
 
 Each worker has a listening socket of its own on the main port, so that the system spreads connections evenly, and the
 supervisor keeps all of them open. So nothing that waits to be accepted is lost when a worker ends: the next one in its
-place finds it there.
+place finds it there. Where the next one is long in coming, as its forerunners ended one after the other, the socket is
+closed meanwhile, and connections go to the other workers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 import structlog
 
 from sockudo.config import Settings
-from sockudo.edge.listeners import ListenError, bind_unix, listening_sockets
+from sockudo.edge.listeners import ListenError, bind_unix, listening_sockets, shared_copy
 
 __all__ = ["Listening", "warn_of_no_metrics"]
 
@@ -68,6 +69,19 @@ class Listening:
                     each.close()
         return own
 
+    def rest(self, slot: int) -> None:
+        """Nothing accepts for the slot for a while: what would wait there goes to others, as long as there are any."""
+        for copies in self._sockets.values():
+            if slot < len(copies) and _open_beside(copies, slot):
+                for each in copies[slot]:
+                    each.close()
+
+    def wake(self, slot: int) -> None:
+        """Opens again what rests. Raises OSError."""
+        for copies in self._sockets.values():
+            if slot < len(copies) and any(each.fileno() < 0 for each in copies[slot]):
+                copies[slot] = [shared_copy(each) for each in _open_beside(copies, slot)]
+
     def close(self, kept: Listening | None = None) -> None:
         """Closes what is not ``kept`` by another one, and removes the files of Unix sockets."""
         staying = set() if kept is None else set(kept._every())
@@ -81,6 +95,14 @@ class Listening:
 
     def _every(self) -> Sequence[socket.socket]:
         return [each for copies in self._sockets.values() for sockets in copies for each in sockets]
+
+
+def _open_beside(copies: Sequence[Sequence[socket.socket]], slot: int) -> Sequence[socket.socket]:
+    """The open sockets of another slot, which are none of this one's own."""
+    for place, sockets in enumerate(copies):
+        if place != slot and sockets is not copies[slot] and all(each.fileno() >= 0 for each in sockets):
+            return sockets
+    return ()
 
 
 def _wanted(settings: Settings, count: int) -> Sequence[tuple[str, Place, Callable[[], list[list[socket.socket]]]]]:

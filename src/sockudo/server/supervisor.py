@@ -46,6 +46,8 @@ _SILENCE: Final = 10.0
 _LIVED: Final = 10.0
 """Seconds after which an end is not counted as the end of a start."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 10.0
+_MAY_WAIT: Final = 1.0
+"""Seconds that connections may wait for the next worker in a place; where it takes longer the others have them."""
 _BEYOND_GRACE: Final = 15.0
 """Seconds that closing stores may take once all connections have ended."""
 _log = structlog.get_logger("sockudo.process")
@@ -271,6 +273,11 @@ class Supervisor:
         before.listening.close(kept=generation.listening)
 
     def _fork(self, slot: int, generation: _Generation) -> None:
+        try:
+            generation.listening.wake(slot)
+        except OSError as problem:
+            # It ends for that reason, and the next one tries it again.
+            _log.error("a port could not be opened again", of=slot, reason=problem.strerror)
         worker = ForkedWorker.start(slot, generation, partial(self._in_worker, slot, generation))
         self._workers[worker.pid] = worker
         self._selector.register(worker.channel, selectors.EVENT_READ, worker)
@@ -331,6 +338,8 @@ class Supervisor:
         pause = 0.0 if failures <= 1 else min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (failures - 2))
         _log.error("a worker ended and is started again", of=worker.slot, process=worker.pid, how=how, after=pause)
         self._due[worker.slot] = now + pause
+        if pause > _MAY_WAIT:
+            worker.generation.listening.rest(worker.slot)
 
     # ---- new settings ----
 

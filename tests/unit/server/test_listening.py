@@ -87,3 +87,52 @@ def test_a_unix_socket_is_one_for_all_and_its_file_goes_with_it(tmp_path: Path) 
     assert path.is_socket()
     listening.close()
     assert not path.exists()
+
+
+def arrivals(listening: Listening) -> list[int]:
+    """How many of sixty connections each worker finds."""
+    every = [each for [each] in listening._sockets["main"]]
+    port = next(port_of(each) for each in every if each.fileno() >= 0)
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
+    found = []
+    for each in every:
+        count = 0
+        while each.fileno() >= 0:
+            try:
+                each.accept()[0].close()
+            except BlockingIOError:
+                break
+            count += 1
+        found.append(count)
+    for client in clients:
+        client.close()
+    return found
+
+
+def test_while_a_worker_is_away_the_others_have_its_connections() -> None:
+    listening = opened()
+    listening.rest(1)
+    first, second, third = arrivals(listening)
+    assert (second, first + third) == (0, 60)
+    listening.wake(1)
+    listening.wake(0)
+    found = arrivals(listening)
+    assert (sum(found), min(found) > 0) == (60, True)
+    assert not any(each.get_inheritable() or each.getblocking() for [each] in listening._sockets["main"])
+    listening.close()
+
+
+def test_the_last_socket_and_one_that_all_share_stay_open(tmp_path: Path) -> None:
+    listening = opened()
+    for slot in (0, 1, 2):
+        listening.rest(slot)
+    assert [each.fileno() >= 0 for [each] in listening._sockets["main"]] == [False, False, True]
+    # The first one alone serves operators.
+    assert listening._sockets["metrics"][0][0].fileno() >= 0
+    listening.wake(0)
+    assert sum(arrivals(listening)) == 60
+    listening.close()
+    listening = opened(**{"unix_socket.enabled": True, "unix_socket.path": str(tmp_path / "s.sock")})
+    listening.rest(0)
+    assert listening._sockets["unix"][0][0].fileno() >= 0
+    listening.close()
