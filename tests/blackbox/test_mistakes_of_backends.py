@@ -31,13 +31,13 @@ def published(
     signed: str | None = None,
     body: bytes = BODY,
     sent: bytes | None = None,
-    behind: float | None = None,
+    at: Callable[[float], float] | None = None,
     headers: dict[str, str] = JSON,
 ) -> Callable[[ServerProcess], object]:
-    """A publish to ``path`` that was signed for another one, another body or ``behind`` seconds ago; its answer."""
+    """A publish to ``path`` that was signed for another one, another body or ``at`` another time; its answer."""
 
     def make(server: ServerProcess) -> None:
-        timestamp = None if behind is None else int(time.time() - behind)
+        timestamp = None if at is None else int(at(time.time()))
         query = signed_query(app, "POST", signed or path, body=body, timestamp=timestamp)
         reply = server.request("POST", f"{path}?{query}", body=sent or body, headers=headers)
         assert reply.status == status, reply
@@ -102,14 +102,14 @@ MISTAKES = [
     ),
     Mistake(
         "a slow clock",
-        published(401, "seconds behind the server's clock", behind=900),
+        published(401, "seconds behind the server's clock", at=lambda now: now - 900),
         "timestamp_stale",
         "seconds behind the server's clock",
         "Synchronise the clocks",
     ),
     Mistake(
         "milliseconds",
-        published(401, "it looks like milliseconds", behind=-999 * time.time()),
+        published(401, "it looks like milliseconds", at=lambda now: now * 1000),
         "timestamp_stale",
         "it looks like milliseconds",
         "milliseconds instead of seconds",

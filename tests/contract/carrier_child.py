@@ -6,6 +6,8 @@ Prints the process id of its listening connection in the server.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import sys
 from pathlib import Path
 
@@ -24,7 +26,11 @@ async def main(server: str, prefix: str) -> None:
     await carrier.open(Heard())
     await carrier.subscribe("all")
     assert carrier._link.current is not None
-    print(carrier._link.current.listening._connection.info.backend_pid, flush=True)
+    connection = carrier._link.current.listening._connection
+    with socket.socket(fileno=os.dup(connection.fileno())) as wire:
+        # So little is full soon, once nothing is read any more.
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    print(connection.info.backend_pid, flush=True)
     await asyncio.sleep(120)
 
 

@@ -206,7 +206,7 @@ def test_15_a_template_that_changes_meanwhile(place: Ground, server: PushServer)
 
     token = server.register("s15")
     server.done("POST", "/templates", template("Old"))
-    later = int(time.time() * 1000) + 700
+    later = int(time.time() * 1000) + 1500
     body = {"publishId": "s15", "recipients": [device("s15")], "payload": {"templateId": "s15"}, "notBeforeMs": later}
     server.done("POST", "/publish", body)
     server.done("POST", "/templates", template("New"))

@@ -71,23 +71,24 @@ def test_not_after_a_cancel_was_answered(place: Ground, server: PushServer) -> N
 def test_not_after_it_has_expired(place: Ground, server: PushServer) -> None:
     token = server.register("late")
     place.script(token, GONE, forever=True)
-    expires = ms() + 700
+    expires = ms() + 1500
     server.publish("late-1", to("late"), expiresAtMs=expires)
     status = server.ended("late-1")
     assert status["state"] == "expired"
     assert (status["counters"]["planned"], status["counters"]["expired"]) == (1, 1)
     assert place.sent_at(token)
-    # A request takes a moment to its provider; one more attempt would come later than that.
-    assert max(place.sent_at(token)) <= expires / 1000 + 0.04
+    # One may have been on its way to the provider.
+    assert sum(at > expires / 1000 + 0.04 for at in place.sent_at(token)) <= 1
 
 
 def test_what_expires_while_the_server_is_down_is_not_sent(tmp_path: Path) -> None:
     with ground(tmp_path) as place:
         seeded(tmp_path, tokens(30), channel="news")
         server = place.start()
-        server.publish("waits", notBeforeMs=ms() + 400, expiresAtMs=ms() + 900)
-        expires = time.time() + 0.9
-        server.publish("waits-longer", notBeforeMs=ms() + 400, expiresAtMs=ms() + 60_000)
+        # Longer than a busy machine takes until the process is gone.
+        server.publish("waits", notBeforeMs=ms() + 2000, expiresAtMs=ms() + 2500)
+        expires = time.time() + 2.5
+        server.publish("waits-longer", notBeforeMs=ms() + 2000, expiresAtMs=ms() + 60_000)
         kill(server.server)
         wait_until(lambda: time.time() > expires, "its expiry")
         with place.server() as again:

@@ -45,6 +45,7 @@ class Pair:
         folder: Path,
         changes: Mapping[str, object],
         stack: AsyncExitStack,
+        http: httpx.AsyncClient,
         *,
         shared: bool,
         joined: str,
@@ -56,6 +57,7 @@ class Pair:
         self._folder = folder
         self._changes = changes
         self._stack = stack
+        self._http = http
         self._shared = shared
         self._joined = joined
         self._of_each = of_each
@@ -90,8 +92,7 @@ class Pair:
 
     async def get(self, server: int, path: str) -> httpx.Response:
         """What a server answers to a plain GET."""
-        async with httpx.AsyncClient() as http:
-            return await http.get(f"http://127.0.0.1:{self.servers[server].port}{path}")
+        return await self._http.get(f"http://127.0.0.1:{self.servers[server].port}{path}")
 
     async def client(self, server: int, **options: Any) -> RecordingClient:
         url = f"http://127.0.0.1:{self.servers[server].port}"
@@ -110,7 +111,9 @@ async def pair_of(
 ) -> AsyncIterator[Pair]:
     """Joined servers, from ``a`` on; ``shared``: with one data folder. ``of_each`` changes the settings of one."""
     async with AsyncExitStack() as stack:
-        pair = Pair(folder, changes, stack, shared=shared, joined=joined, of_each=of_each)
+        # To make one takes longer than all that is asked.
+        http = await stack.enter_async_context(httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0)))
+        pair = Pair(folder, changes, stack, http, shared=shared, joined=joined, of_each=of_each)
         for _ in range(servers):
             await pair.start()
         yield pair
