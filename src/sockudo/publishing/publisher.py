@@ -12,6 +12,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
+from hashlib import blake2b
 
 import msgspec
 from msgspec.structs import replace
@@ -211,7 +212,10 @@ class Publisher(Delivering):
                     message = Message(state.app_id, frame, exclude, compress)
                     accepted = partial(self._accepted, state, frame, exclude, sender)
                     deliver = partial(self._deliver, state, frame, *how)
-                    return self._shared.publish(state, message, recovery, deliver, accepted)
+                    once = None if key is None else blake2b(key.encode() + mark, digest_size=16).digest()
+                    return self._shared.publish(
+                        state, message, recovery, deliver, accepted, once=once, lasts=app.idempotency_ttl
+                    )
                 state.replay.number(frame, recovery.max_size, now)
             self._deliver(state, frame, *how, now)
             return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -35,6 +35,15 @@ __all__ = ["SharedStreams"]
 
 # Publishes that wait for a number of another node.
 _MOST_WAITING: Final = 4096
+# Publishes with a key whose numbers are remembered, about 4 MB; past that the oldest is forgotten.
+_MOST_ONCE: Final = 10_000
+
+
+class _Once(NamedTuple):
+    """The number of a publish, and the second until which it is that of each further try."""
+
+    place: Position
+    until: float
 
 
 class SharedStreams:
@@ -60,6 +69,8 @@ class SharedStreams:
         self._following = following = Following(bus, membership, router, hub, clock, channels, sleep, counts)
         self._holder = following.holder
         self._publishing: set[asyncio.Task[Committed]] = set()
+        # Publishes with a key that were numbered here: whether the answer has arrived is not known.
+        self._once: dict[tuple[StreamKey, bytes], _Once] = {}
         self.scrub = following.scrub
         self.offer, self.position = following.offer, following.position
         self.attach, self.lookup = following.attach, following.lookup
@@ -90,22 +101,29 @@ class SharedStreams:
         recovery: RecoveryPolicy,
         deliver: Callable[[float], None],
         accepted: Callable[[], None],
+        *,
+        once: bytes | None = None,
+        lasts: float = 0.0,
     ) -> asyncio.Future[Committed] | None:
         """Publishes a message that was accepted here under the next number of its stream, see `Publisher.publish`.
 
         Where it is numbered here ``deliver`` delivers it everywhere; elsewhere it comes back from the holder, and
         ``accepted`` is called once it is known to be published. The future fails with errors.STREAM_OWNER_UNAVAILABLE,
-        which is raised when too many publishes wait already.
+        which is raised when too many publishes wait already. It may be published all the same: with ``once`` it is not
+        published again when it is tried again within the seconds that it ``lasts``, at any node.
         """
         key = (state.app_id, message.frame.channel or "")
         number = partial(self._number, state, message, recovery, lambda: deliver(self._clock.monotonic()))
+        if once is not None:
+            number = partial(self._numbered_once, key, once, lasts, number)
         if self._holder.owns(key) and (buffer := self._holder.held(key)) is not None:
             number(buffer)
             return None
         if len(self._publishing) >= _MOST_WAITING:
             self._counts.numbers_refused += 1
             raise unavailable(f"{_MOST_WAITING} publishes wait for the nodes that number their channels")
-        work = self._publish_elsewhere(key, message, number, accepted)
+        request = NumberIt(message.packed() if self._bus.networked else message, once, lasts)
+        work = self._publish_elsewhere(key, message, request, number, accepted)
         task = asyncio.get_running_loop().create_task(work)
         self._publishing.add(task)
         task.add_done_callback(self._published)
@@ -121,6 +139,7 @@ class SharedStreams:
         self,
         key: StreamKey,
         message: Message,
+        request: NumberIt,
         number: Callable[[ReplayBuffer], Position],
         accepted: Callable[[], None],
     ) -> Committed:
@@ -130,7 +149,6 @@ class SharedStreams:
             here.append(number(buffer))
             return here[0]
 
-        request = NumberIt(message.packed() if self._bus.networked else message)
         place: Position = await self._holder.ask_owner(key, request, number_here, lambda place: place)
         if not here:
             message.frame.stream_id, message.frame.serial = place
@@ -154,6 +172,24 @@ class SharedStreams:
         deliver()
         return place
 
+    def _numbered_once(
+        self,
+        key: StreamKey,
+        once: bytes,
+        lasts: float,
+        number: Callable[[ReplayBuffer], Position],
+        buffer: ReplayBuffer,
+    ) -> Position:
+        """The number that the publish has in this stream already, or a new one."""
+        now, known = self._clock.monotonic(), self._once.get((key, once))
+        if known is not None and known.until > now and known.place.stream_id == buffer.stream_id:
+            return known.place
+        place = number(buffer)
+        self._once[key, once] = _Once(place, now + lasts)
+        if len(self._once) > _MOST_ONCE:
+            del self._once[next(iter(self._once))]
+        return place
+
     def _number_for(self, request: NumberIt) -> Any:
         message = request.message
         message = msgspec.structs.replace(message, frame=message.unpacked(), json=False)
@@ -163,5 +199,7 @@ class SharedStreams:
             return None
         send = partial(self._following.deliveries.send_numbered, state, message)
         number = partial(self._number, state, message, recovery, send)
+        if request.once is not None:
+            number = partial(self._numbered_once, key, request.once, request.lasts, number)
         buffer = self._holder.held(key)
         return number(buffer) if buffer is not None else self._holder.do(key, number)

@@ -38,11 +38,17 @@ RING_BYTES: Final = 1024 * 1024
 
 
 class NumberIt(Request, frozen=True, tag="number"):
-    """Asks the owner of a channel for a number of a message, which it publishes; None when it is not the owner."""
+    """Asks the owner of a channel for a number of a message, which it publishes; None when it is not the owner.
+
+    ``once`` names a publish that may be tried again after an answer that did not come: it has one number for so many
+    seconds as ``lasts``.
+    """
 
     reply: ClassVar = Position | None
 
     message: Message
+    once: bytes | None = None
+    lasts: float = 0.0
 
 
 class Token(NamedTuple):

@@ -12,7 +12,7 @@ from sockudo import errors
 from sockudo.apps.resolve import Defaults
 from sockudo.cluster import owners as module
 from sockudo.cluster.in_process import Network
-from sockudo.cluster.ports import NodeChange
+from sockudo.cluster.ports import Answers, NodeChange
 from sockudo.config import Settings
 from sockudo.errors import SockudoError
 from sockudo.protocol.formats import V2_JSON
@@ -53,9 +53,9 @@ class Trio:
                 node.settle()
             await settle(3)
 
-    def publish(self, node: Node, data: str = "x", channel: str = "news") -> tuple[Frame, Any]:
+    def publish(self, node: Node, data: str = "x", channel: str = "news", key: str | None = None) -> tuple[Frame, Any]:
         frame = Frame("said", channel, data)
-        return frame, node.publisher.publish(APP, node.state, frame, self.time.monotonic())
+        return frame, node.publisher.publish(APP, node.state, frame, self.time.monotonic(), key=key)
 
     def subscriber(self, node: Node) -> Client:
         client = node.connect(shape=V2_JSON)
@@ -127,6 +127,49 @@ async def test_an_owner_that_does_not_answer_is_a_refusal(
     await settle()
     failed = [msgspec.json.decode(f["data"]) for f in client.frames() if f["event"].endswith("resume_failed")]
     assert [(f["code"], f["reason"]) for f in failed] == [("continuity_unverifiable", "stream_owner_unavailable")]
+
+
+async def test_what_was_numbered_without_an_answer_has_that_number_when_it_is_tried_again(
+    trio: Trio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, other = trio.others
+    client = trio.subscriber(other)
+    await trio.settle()
+    client.frames()
+    ask = node.bus.ask
+
+    async def deaf(request: Any, **how: Any) -> Answers:
+        answers = await ask(request, **how)
+        return Answers({}, complete=False) if isinstance(request, NumberIt) else answers
+
+    monkeypatch.setattr(node.bus, "ask", deaf)
+    _, pending = trio.publish(node, key="k")
+    await trio.settle()
+    with pytest.raises(SockudoError) as refused:
+        await pending
+    assert refused.value.spec is errors.STREAM_OWNER_UNAVAILABLE
+    monkeypatch.undo()
+    for again in (other, trio.owner, node):
+        _, pending = trio.publish(again, key="k")
+        await trio.settle()
+        assert pending is None or pending.result().position.serial == 1
+    # What comes later than keys are remembered is another message, and so is another one under the same key.
+    _, changed = trio.publish(other, "y", key="z")
+    await trio.settle()
+    await trio.time.elapse(APP.idempotency_ttl + 1)
+    _, late = trio.publish(other, key="k")
+    await trio.settle()
+    assert [each.result().position.serial for each in (changed, late)] == [2, 3]
+    said = [frame["serial"] for frame in client.frames() if frame["event"] == "said"]
+    assert said == [1, 2, 3]
+
+
+async def test_what_is_remembered_of_publishes_is_bounded(trio: Trio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_streams, "_MOST_ONCE", 3)
+    for number in range(5):
+        trio.publish(trio.others[0], str(number), key=str(number))
+        await trio.settle()
+    assert [each.place.serial for each in trio.owner.shared._once.values()] == [3, 4, 5]
 
 
 async def test_a_subscriber_is_let_in_without_a_place_when_the_owner_does_not_answer(
