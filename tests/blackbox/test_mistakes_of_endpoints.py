@@ -66,7 +66,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         authorities.write_text(trusted)
         config = dashboard_config(
             app_manager={"array": {"apps": [app_record(DEFAULT_APP, webhooks=hooks)]}},
-            webhooks={"allow_private_addresses": True, "request_timeout_ms": 500, "retry": {"max_attempts": 1}},
+            webhooks={"allow_private_addresses": True, "request_timeout_ms": 3000, "retry": {"max_attempts": 1}},
         )
         running = opened.enter_context(start_server(config, env={"SSL_CERT_FILE": str(authorities)}))
         client = opened.enter_context(WebSocket(running)).greeting()

@@ -297,7 +297,7 @@ class Traffic:
         # What was refused after its commit is taken back: where others went on behind it, its serial stays without it.
         assert serials == [serial for serial, kind in kinds.items() if kind != RETRACTED]
         data = [text for _, text in stored]
-        assert Counter(data) == Counter([*self.accepted(DURABLE), MARK])
+        same(data, [*self.accepted(DURABLE), MARK])
         in_order(data)
         for follower in self.followers[DURABLE.id]:
             check_unbroken(follower)
@@ -311,7 +311,7 @@ class Traffic:
             data = [text for _, text in follower.heard]
             if whole:
                 assert follower.rebuilt == [], follower.rebuilt
-                assert Counter(data) == Counter([*self.accepted(BUFFERED), MARK])
+                same(data, [*self.accepted(BUFFERED), MARK])
                 in_order(data)
 
     def check_members(self, *, ordered: bool = True) -> None:
@@ -369,6 +369,12 @@ def check_unbroken(follower: Follower) -> None:
     # A server that stops says so.
     broken = [what for what in follower.broken if "'code': 4200" not in what]
     assert broken == [], broken
+
+
+def same(data: list[str], accepted: list[str]) -> None:
+    """Each publish that was accepted is there once."""
+    found, wanted = Counter(data), Counter(accepted)
+    assert found == wanted, f"{sorted(found - wanted)} too often, {sorted(wanted - found)} missing"
 
 
 def in_order(data: list[str]) -> None:

@@ -55,7 +55,7 @@ def test_not_after_a_cancel_was_answered(place: Ground, server: PushServer) -> N
     due, answered = {}, {}
     for number in range(20):
         # Some are cancelled when they are on their way already: a cancel that comes too late changes nothing.
-        due[number] = ms() + 50 + 100 * number
+        due[number] = ms() + 50 + 300 * number
         server.publish(f"cancel-{number}", to("cancelled"), notBeforeMs=due[number])
     for number in range(20):
         server.done("DELETE", f"/scheduled/cancel-{number}")
