@@ -39,7 +39,7 @@ FAULTS = [
     ),
     Fault("csrf", "answered 419", "leave the route out of that", {"status": 419}),
     Fault("moved", "answered 301", "/new", {"status": 301, "headers": {"Location": "https://shop.example/new"}}),
-    Fault("slow", "did not answer within the time limit", "webhooks.request_timeout_ms", {"delay": 1.0}),
+    Fault("slow", "did not answer within the time limit", "webhooks.request_timeout_ms", {"delay": 4.0}),
     Fault("self", "is self-signed", "SSL_CERT_FILE", certificate={}),
     Fault("expired", "has expired", "Renew", certificate={"expired": True}, trusted=True),
     Fault("other", "is for another name", "name", certificate={"host": "other.example"}, trusted=True),

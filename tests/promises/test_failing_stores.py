@@ -172,7 +172,8 @@ END_OTHERS = (
 @pytest.fixture
 def on_postgres(postgres: DatabaseServer) -> Iterator[ServerProcess]:
     database = postgres.postgres
-    postgres.execute("DROP TABLE IF EXISTS failing_entries, failing_streams, failing_keys, failing_migrations")
+    made = ("entries", "streams", "keys", "versions", "messages", "parts", "migrations")
+    postgres.execute(f"DROP TABLE IF EXISTS {', '.join(f'failing_{name}' for name in made)}")
     section = {
         "host": database.host,
         "port": database.port,
