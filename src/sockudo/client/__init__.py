@@ -6,7 +6,7 @@ httpx nor websockets.
 
 from __future__ import annotations
 
-from sockudo.client.auth import Credentials, authorize_channel, channel_auth, user_auth
+from sockudo.client.auth import Credentials, authorize_channel, authorize_channels, channel_auth, user_auth
 from sockudo.client.failures import ApiError, ClientError, ClosedError, UnreachableError
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Credentials",
     "UnreachableError",
     "authorize_channel",
+    "authorize_channels",
     "channel_auth",
     "user_auth",
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from sockudo.protocol.names import META_PREFIX
 __all__ = [
     "Credentials",
     "authorize_channel",
+    "authorize_channels",
     "channel_auth",
     "needs_auth",
     "presence_data",
@@ -85,6 +86,33 @@ def authorize_channel(
         raise ValueError(f"presence channel '{channel}' needs a user_id")
     data = presence_data(user_id, user_info)
     return {"auth": channel_auth(credentials, socket_id, channel, data), "channel_data": data}
+
+
+def authorize_channels(
+    credentials: Credentials,
+    socket_id: str,
+    channels: Iterable[str],
+    *,
+    may: Callable[[str], bool] = lambda _: True,
+    user_id: str | None = None,
+    user_info: Any = None,
+) -> dict[str, dict[str, Any]]:
+    """What an endpoint answers to a client that asks for many channels in one request (docs/browser.md).
+
+    ``may`` says whether the user may have a channel; of one refused the answer is ``error`` and ``status``. A presence
+    channel without ``user_id`` is refused too.
+    """
+    refused = {"error": "forbidden", "status": 403}
+    return {
+        channel: authorize_channel(credentials, socket_id, channel, user_id=user_id, user_info=user_info)
+        if may(channel) and (user_id is not None or not _has_members(channel))
+        else dict(refused)
+        for channel in channels
+    }
+
+
+def _has_members(channel: str) -> bool:
+    return channel.removeprefix(META_PREFIX).startswith("presence-")
 
 
 def _signature(credentials: Credentials, signed: str) -> str:

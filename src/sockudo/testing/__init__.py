@@ -6,7 +6,7 @@ connections. It depends on no test framework.
 
 from __future__ import annotations
 
-from sockudo.client.auth import Credentials
+from sockudo.client.auth import Credentials, authorize_channels
 from sockudo.client.socket import Event
 from sockudo.testing.asserts import assert_not_published, assert_published
 from sockudo.testing.blocking import BlockingClient
@@ -33,5 +33,6 @@ __all__ = [
     "TestServer",
     "assert_not_published",
     "assert_published",
+    "authorize_channels",
     "serve",
 ]

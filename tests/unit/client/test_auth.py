@@ -11,6 +11,7 @@ import pytest
 from sockudo.client.auth import (
     Credentials,
     authorize_channel,
+    authorize_channels,
     channel_auth,
     needs_auth,
     presence_data,
@@ -81,6 +82,23 @@ def test_optional_parts_are_left_out() -> None:
 )
 def test_which_channels_need_auth(channel: str, expected: bool) -> None:
     assert needs_auth(channel) is expected
+
+
+def test_many_channels_at_once() -> None:
+    answers = authorize_channels(
+        APP,
+        "311.902",
+        ["private-pier", "private-vault", "presence-crew"],
+        may=lambda name: "vault" not in name,
+        user_id="ann",
+    )
+    assert answers == {
+        "private-pier": authorize_channel(APP, "311.902", "private-pier"),
+        "private-vault": {"error": "forbidden", "status": 403},
+        "presence-crew": authorize_channel(APP, "311.902", "presence-crew", user_id="ann"),
+    }
+    unknown = authorize_channels(APP, "311.902", ["private-pier", "presence-crew", "[meta]presence-crew"])
+    assert [each.get("status") for each in unknown.values()] == [None, 403, 403]
 
 
 def test_the_secret_is_not_in_the_repr() -> None:
