@@ -1,7 +1,8 @@
 """``scripts/bench``: measures the server beside uWebSockets.js and a bare C loop, and prints one table.
 
 With --v2 it measures protocol V2 beside V1, and what is stored beside what is not; with --operators what webhooks and watchers cost, and
-how fast the dashboard is; with --push how many notifications it takes and delivers; with --features what all features together cost. Everything runs on this machine, over loopback: the server on one core, the load generator on another. Rates are
+how fast the dashboard is; with --push how many notifications it takes and delivers; with --features what all features together cost; with --cluster what
+several nodes cost. Everything runs on this machine, over loopback: the server on one core, the load generator on another. Rates are
 per second of CPU time that the server used, which a busy neighbour disturbs less than wall time.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import features, operators, push, v2
+from benchmarks import cluster, features, operators, push, v2
 from benchmarks.docs import write_docs
 from benchmarks.loads import GENERATOR_LOADS, LOADS
 from benchmarks.peers import PEERS
@@ -34,6 +35,7 @@ _EXAMPLES = """examples:
   scripts/bench --operators --quick         webhooks, the inspector and the dashboard; about two minutes
   scripts/bench --push --quick              notifications: admission, FCM, Web Push, and people on line beside them
   scripts/bench --features --quick          history, recovery, filters, deltas and webhooks all on; about four minutes
+  scripts/bench --cluster --quick           workers, nodes over Redis, NATS and PostgreSQL, and Centrifugo; about three minutes
   scripts/bench --from peers.json --peers   prints the tables of an earlier run
 """
 
@@ -53,18 +55,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one repetition of 2 s each instead of three of 4 s")
     parser.add_argument("--repetitions", type=int, metavar="N", help="so many instead")
     parser.add_argument("--seconds", type=float, metavar="S", help="so long for each load instead")
-    parser.add_argument("--rows", type=_names([*LOADS, *v2.GROUPS, *operators.GROUPS, *push.GROUPS, *features.GROUPS], "row"), metavar="A,B", help="only these loads: " + ", ".join(LOADS) + "; with --v2: " + ", ".join(v2.GROUPS) + "; with --operators: " + ", ".join(operators.GROUPS) + "; with --push: " + ", ".join(push.GROUPS))
+    parser.add_argument("--rows", type=_names([*LOADS, *v2.GROUPS, *operators.GROUPS, *push.GROUPS, *features.GROUPS, *cluster.GROUPS], "row"), metavar="A,B", help="only these loads: " + ", ".join(LOADS) + "; with --v2: " + ", ".join(v2.GROUPS) + "; with --operators: " + ", ".join(operators.GROUPS) + "; with --push: " + ", ".join(push.GROUPS) + "; with --cluster: " + ", ".join(cluster.GROUPS))
     parser.add_argument("--v2", action="store_true", help="protocol V2 instead: its speed, durable publishes, recovery, filters and deltas")
     parser.add_argument("--operators", action="store_true", help="what webhooks and watchers cost, and how fast the dashboard is, instead")
     parser.add_argument("--push", action="store_true", help="how many notifications are taken and delivered, and what live events cost beside them, instead")
     parser.add_argument("--features", action="store_true", help="the server as it starts beside one with every feature on, instead")
+    parser.add_argument("--cluster", action="store_true", help="workers, and nodes over brokers, beside one node and Centrifugo, instead")
     parser.add_argument("--peers", nargs="?", const=list(PEERS), type=_names(list(PEERS), "peer"), metavar="A,B", help="the comparison of all peers, or of these: " + ", ".join(PEERS))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run there, after each one")
     parser.add_argument("--from", type=Path, metavar="FILE", dest="source", help="measure nothing: use the runs of such a file")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/benchmarks.md")
     options = parser.parse_args()
-    if sum(map(bool, (options.v2, options.operators, options.push, options.features, options.peers))) > 1:
-        parser.error("--v2, --operators, --push, --features and --peers are tables of their own")
+    if sum(map(bool, (options.v2, options.operators, options.push, options.features, options.cluster, options.peers))) > 1:
+        parser.error("--v2, --operators, --push, --features, --cluster and --peers are tables of their own")
     if unknown := set(options.rows or ()) - set(_known(options)):
         parser.error(f"no rows of this table: {', '.join(sorted(unknown))}")
     return options
@@ -72,7 +75,7 @@ def _options() -> argparse.Namespace:
 
 def _own_table(options: argparse.Namespace) -> ModuleType | None:
     """The package that measures a table of its own."""
-    own = {"v2": v2, "operators": operators, "push": push, "features": features}
+    own = {"v2": v2, "operators": operators, "push": push, "features": features, "cluster": cluster}
     return next((module for name, module in own.items() if getattr(options, name)), None)
 
 
@@ -84,7 +87,7 @@ def _known(options: argparse.Namespace) -> list[str]:
 def _command(options: argparse.Namespace) -> str:
     """The command that gives such a table again."""
     parts = ["scripts/bench"]
-    parts += [f"--{name}" for name in ("v2", "operators", "push", "features") if getattr(options, name)]
+    parts += [f"--{name}" for name in ("v2", "operators", "push", "features", "cluster") if getattr(options, name)]
     parts += ["--quick"] if options.quick else []
     parts += ["--write-docs"] if options.write_docs else []
     for name in ("rows", "peers"):
@@ -121,7 +124,7 @@ def _loads(options: argparse.Namespace) -> list[str]:
 
 def _part(options: argparse.Namespace) -> str:
     """The part of the page that the table belongs to."""
-    return next((name for name in ("v2", "operators", "push", "features", "peers") if getattr(options, name)), "targets")
+    return next((name for name in ("v2", "operators", "push", "features", "cluster", "peers") if getattr(options, name)), "targets")
 
 
 def _tables(results: Results, options: argparse.Namespace) -> list[str]:

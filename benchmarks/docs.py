@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from benchmarks.cluster import table as cluster_table
 from benchmarks.features import table as features_table
 from benchmarks.operators import table as operators_table
 from benchmarks.push import table as push_table
@@ -15,7 +16,7 @@ from benchmarks.v2 import table as v2_table
 __all__ = ["write_docs"]
 
 _PAGE = ROOT / "docs/benchmarks.md"
-_TABLES = {"v2": v2_table, "operators": operators_table, "push": push_table, "features": features_table, "targets": targets}
+_TABLES = {"v2": v2_table, "operators": operators_table, "push": push_table, "features": features_table, "cluster": cluster_table, "targets": targets}
 
 
 def _generated(results: Results, part: str) -> str:
@@ -29,7 +30,7 @@ def _generated(results: Results, part: str) -> str:
 
 
 def write_docs(results: Results, part: str) -> None:
-    """Replaces the part named ``peers``, ``targets``, ``v2``, ``operators``, ``push`` or ``features``. Raises SystemExit when the page has lost its markers."""
+    """Replaces the part named ``peers``, ``targets``, ``v2``, ``operators``, ``push``, ``features`` or ``cluster``. Raises SystemExit when the page has lost its markers."""
     begin, end = f"<!-- generated: {part} -->", f"<!-- end of generated: {part} -->"
     page = _PAGE.read_text()
     found = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)

@@ -8,26 +8,30 @@ import os
 import resource
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from benchmarks.loads import Load
 from benchmarks.processes import Running, cpu_seconds, machine_busy_seconds, pinned, tree
 from benchmarks.settings import BUILD, CLIENT_CORE, FRAME, PAYLOAD, SERVER_CORE
 
-__all__ = ["Figures", "apply_load", "floor", "generator", "outcome", "watched"]
+__all__ = ["Figures", "apply_load", "floor", "generator", "listed", "outcome", "watched"]
 
 Figures = dict[str, Any]
 
 _LONGEST_RUN = 150
 
 
+def listed(numbers: Iterable[int]) -> str:
+    """Ports or processes as the generator takes them."""
+    return ",".join(map(str, numbers))
+
+
 def generator(server: Running, *arguments: str, payload: int = PAYLOAD) -> subprocess.Popen[str]:
     """Starts the generator on the clients' core, loading this server."""
-    fixed = ["--proto", server.peer.protocol, "-p", str(server.port), "-U", str(server.publish_port), "-b", str(payload)]
-    pids = ",".join(map(str, server.pids))
+    fixed = ["--proto", server.peer.protocol, "-p", listed(server.ports), "-U", listed(server.publish_ports), "-b", str(payload)]
     return subprocess.Popen(
-        [str(BUILD / "rawbench"), *fixed, "-P", pids, *arguments],
+        [str(BUILD / "rawbench"), *fixed, "-P", listed(server.pids), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -32,15 +32,23 @@ class DidNotStart(Exception):
 
 @dataclass(frozen=True)
 class Running:
-    """A started server: what it is, its process with all its children, and where it listens."""
+    """A started server: what it is, its process with all its children, and where it listens.
+
+    ``others`` are the ports of its further nodes.
+    """
 
     peer: Peer
     pids: list[int]
     port: int
+    others: tuple[int, ...] = ()
 
     @property
-    def publish_port(self) -> int:
-        return self.port + self.peer.publish_offset
+    def ports(self) -> tuple[int, ...]:
+        return (self.port, *self.others)
+
+    @property
+    def publish_ports(self) -> tuple[int, ...]:
+        return tuple(port + self.peer.publish_offset for port in self.ports)
 
     @property
     def metrics_port(self) -> int:
@@ -52,8 +60,10 @@ def pinned(core: int) -> Callable[[], None]:
 
     def apply() -> None:
         os.sched_setaffinity(0, {core})
-        with contextlib.suppress(PermissionError):
+        with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+            # Where a session is scheduled as one, its processes go ahead of each other only.
+            Path("/proc/self/autogroup").write_text(str(_NICE))
 
     return apply
 

@@ -12,9 +12,10 @@
  *   --proto P           pusher      Pusher protocol 7, signed POST /apps/ID/events
  *                       plain       {"subscribe":CHANNEL} -> {"subscribed":...}, POST /publish {name,channel,data}
  *                       centrifuge  Centrifuge JSON protocol on /connection/websocket, POST /publish {channel,data}
+ *                       centrifugo  the same, POST /api/publish
  *                       nchan       GET /sub?id=CHANNEL subscribes, POST /pub?id=CHANNEL with the message itself
- *   -h HOST -p PORT     where the server listens                     (127.0.0.1 6001)
- *   -U PORT             where it takes publishes                     (the same)
+ *   -h HOST -p PORT,... where the server listens; of several nodes, each in its turn (127.0.0.1 6001)
+ *   -U PORT,...         where it takes publishes                     (the same)
  *   -i ID -k KEY -s SECRET  pusher credentials                       (app-id app-key app-secret)
  *   -c N                subscribers                                  (1000)
  *   -w W                publishes in flight, one connection each     (1)
@@ -73,13 +74,17 @@
 enum { PUSHER, PLAIN, CENTRIFUGE, NCHAN } proto = PUSHER;
 static const char *host = "127.0.0.1", *app_id = "app-id", *app_key = "app-key", *secret = "app-secret";
 static const char *channel = "bench", *pids = NULL;
-static int port = 6001, publish_port = 0, conns = 1000, window = 1, bytes = 100, channels = 1, api_only = 0, only_connect = 0, announce = 0;
+#define MOST_PORTS 16
+static int ports[MOST_PORTS] = {6001}, port_count = 1, publish_ports[MOST_PORTS], publish_port_count = 0;
+static int conns = 1000, window = 1, bytes = 100, channels = 1, api_only = 0, only_connect = 0, announce = 0;
 static const char *queries[16] = {"protocol=7"}; static int query_count = 1, tags = 0, filters = 0, delta = 0, document = 0, resume_count = 0, at_once = 0;
 static double measure_s = 6, warm_s = 1, drain_s = 5, hold_s = 0, rate = 0;
 
+static const char *publish_path = "/publish";
 static int proto_named(const char *name) {
   static const char *names[] = {"pusher", "plain", "centrifuge", "nchan"};
   for (int i = 0; i < 4; i++) if (!strcmp(name, names[i])) return i;
+  if (!strcmp(name, "centrifugo")) { publish_path = "/api/publish"; return CENTRIFUGE; }
   fprintf(stderr, "rawbench: unknown --proto %s\n", name); exit(2);
 }
 
@@ -130,7 +135,7 @@ static char *upgrade_request(int number) {
     case CENTRIFUGE: snprintf(path, sizeof path, "/connection/websocket"); break;
     case NCHAN: snprintf(path, sizeof path, "/sub?id=%s", channel_name(ch)); break;
   }
-  if (asprintf(&req, "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", path, host, port) < 0) die("memory");
+  if (asprintf(&req, "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", path, host, ports[0]) < 0) die("memory");
   return req;
 }
 
@@ -185,9 +190,9 @@ static char *publish_request(const char *to, uint32_t seq, size_t *len) {
     HMAC(EVP_sha256(), secret, strlen(secret), (unsigned char *)canon, strlen(canon), d, &dl); hex(d, dl, sig);
     ok = asprintf(&path, "/apps/%s/events?%s&auth_signature=%s", app_id, q, sig); free(q); free(canon);
   } else if (proto == NCHAN) ok = asprintf(&path, "/pub?id=%s", to);
-  else ok = asprintf(&path, "/publish");
+  else ok = asprintf(&path, "%s", publish_path);
   if (ok < 0) die("memory");
-  ok = asprintf(&req, "POST %s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", path, host, publish_port, strlen(body), body);
+  ok = asprintf(&req, "POST %s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", path, host, publish_ports[0], strlen(body), body);
   if (ok < 0) die("memory");
   *len = ok; free(data); free(body); free(path); return req;
 }
@@ -372,7 +377,7 @@ static void on_readable(conn_t *c) {
 #define IS_SLOT 0x80000000u
 static void slot_close(slot_t *s) { if (s->fd >= 0) close(s->fd); s->fd = -1; }
 static void slot_open(slot_t *s) {
-  s->fd = dial(publish_port); s->have = 0;
+  s->fd = dial(publish_ports[(s - slots) % publish_port_count]); s->have = 0;
   struct epoll_event e = {.events = EPOLLIN, .data.u32 = IS_SLOT | (uint32_t)(s - slots)}; epoll_ctl(ep, EPOLL_CTL_ADD, s->fd, &e);
 }
 static void slot_answered(slot_t *s, int good) {
@@ -461,6 +466,12 @@ static int resume_all(double began, double cpu_before, double deadline, double c
   return answered < conns || replayed != due || gone || refused ? 1 : 0;
 }
 
+static int listed(char *text, int *into) {
+  int n = 0;
+  for (char *one = strtok(text, ","); one && n < MOST_PORTS; one = strtok(NULL, ",")) into[n++] = atoi(one);
+  return n;
+}
+
 int main(int argc, char **argv) {
   static struct option longs[] = {{"proto", required_argument, 0, 'R'}, {"announce", no_argument, 0, 'A'}, {"query", required_argument, 0, 'Q'}, {"tags", no_argument, 0, 'T'}, {"filters", required_argument, 0, 'F'},
     {"delta", no_argument, 0, 'D'}, {"document", no_argument, 0, 'J'}, {"resume", required_argument, 0, 'E'}, {"at-once", no_argument, 0, 'O'}, {0, 0, 0, 0}};
@@ -469,12 +480,12 @@ int main(int argc, char **argv) {
     case 'Q': query_count = 0; for (char *q = strtok(optarg, ","); q && query_count < 16; q = strtok(NULL, ",")) queries[query_count++] = q; break;
     case 'T': tags = 1; break; case 'F': filters = atoi(optarg); tags = 1; break; case 'D': delta = 1; break; case 'J': document = 1; break;
     case 'E': resume_count = atoi(optarg); break; case 'O': at_once = 1; break;
-    case 'h': host = optarg; break; case 'p': port = atoi(optarg); break; case 'U': publish_port = atoi(optarg); break;
+    case 'h': host = optarg; break; case 'p': port_count = listed(optarg, ports); break; case 'U': publish_port_count = listed(optarg, publish_ports); break;
     case 'i': app_id = optarg; break; case 'k': app_key = optarg; break; case 's': secret = optarg; break;
     case 'c': conns = atoi(optarg); break; case 'w': window = atoi(optarg); break; case 'd': measure_s = atof(optarg); break; case 'W': warm_s = atof(optarg); break;
     case 'b': bytes = atoi(optarg); break; case 'C': channel = optarg; break; case 'n': channels = atoi(optarg); break; case 'r': rate = atof(optarg); break;
     case 'P': pids = optarg; break; case 'o': only_connect = 1; hold_s = atof(optarg); break; case 'x': api_only = 1; break; case 't': drain_s = atof(optarg); break; default: return 2; }
-  if (!publish_port) publish_port = port;
+  if (!publish_port_count) { publish_port_count = port_count; memcpy(publish_ports, ports, sizeof ports); }
   if (!query_count) queries[query_count++] = "protocol=7";
   if (bytes < 9 || (document && bytes < 400) || window < 1 || channels < 1 || conns < 0) { fprintf(stderr, "rawbench: -b at least 9; -w, -n at least 1\n"); return 2; }
   if (!api_only && !only_connect && conns < channels) { fprintf(stderr, "rawbench: fewer subscribers than channels\n"); return 2; }
@@ -486,7 +497,7 @@ int main(int argc, char **argv) {
   long rss0, rss1, rss2; double cpu0 = cpu_of(&rss0), t0 = now(), deadline = t0 + 60;
   for (int started = 0; ready < conns && now() < deadline;) {
     while (started < conns && (started - ready < 64 || at_once)) {
-      conn_t *c = &ws[started]; char *req = upgrade_request(started); c->fd = dial(port); c->state = HANDSHAKE; c->format = format_named(query_of(started)); c->asked_at = t0;
+      conn_t *c = &ws[started]; char *req = upgrade_request(started); c->fd = dial(ports[started % port_count]); c->state = HANDSHAKE; c->format = format_named(query_of(started)); c->asked_at = t0;
       if (write(c->fd, req, strlen(req)) != (ssize_t)strlen(req)) die("write upgrade");
       free(req);
       struct epoll_event e = {.events = EPOLLIN, .data.u32 = started}; epoll_ctl(ep, EPOLL_CTL_ADD, c->fd, &e); started++;
