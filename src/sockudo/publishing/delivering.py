@@ -62,19 +62,25 @@ class Delivering:
         if self._on_published:
             self._hub.observers.emit(Published(state, frame, exclude, sender))
         kind = channel_kind(channel)
-        elsewhere = not self._bus.alone and self._publish_elsewhere(
-            Message(state.app_id, frame, exclude, compress), kind
-        )
+        elsewhere = not self._bus.alone and self._publish_elsewhere(state, frame, kind, exclude, compress)
         if sender is None and not elsewhere:
             self._doubts.published(state, channel, kind, frame.event, frame.data)
         if kind.cache:
             self._caches.store(state.app_id, frame, state.cache.ttl)
         self._deliver_here(state, frame, kind, exclude, compress, now)
 
-    def _publish_elsewhere(self, message: Message, kind: ChannelKind) -> bool:
+    def _publish_elsewhere(
+        self, state: AppState, frame: Frame, kind: ChannelKind, exclude: str | None, compress: bool
+    ) -> bool:
+        """Publishes a message to the nodes that have subscribers for it; whether there may be one."""
+        topics = self._nodes.wanted(state.app_id, frame.channel or "", kind)
+        if not topics and not kind.cache:
+            return False
+        message = Message(state.app_id, frame, exclude, compress)
         if kind.cache:
             self._caches.published(message)
-        return self._nodes.publish(message, kind)
+        self._nodes.publish(message, topics)
+        return bool(topics)
 
     def _accepted(self, state: AppState, frame: Frame, exclude: str | None, sender: str | None) -> None:
         """Counts and reports a message that was published here and is numbered by another node."""
@@ -172,7 +178,7 @@ class Delivering:
     def send_numbered(self, state: AppState, message: Message) -> None:
         """See `Deliveries`."""
         kind = channel_kind(message.frame.channel or "")
-        self._nodes.publish(message, kind)
+        self._nodes.publish(message, self._nodes.wanted(state.app_id, message.frame.channel or "", kind))
         if kind.cache:
             self._caches.store(state.app_id, message.frame, state.cache.ttl)
         self._deliver_here(state, message.frame, kind, message.exclude, message.compress, self._clock.monotonic())

@@ -6,6 +6,8 @@ app with pattern subscribers. While it is alone on its bus nothing of that is ke
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec.structs import replace
 
@@ -60,22 +62,24 @@ class OtherNodes:
         membership.watch(self._nodes_changed)
         self._nodes_changed(None)
 
-    def publish(self, message: Message, kind: ChannelKind) -> bool:
-        """Publishes a message to the nodes that have subscribers for it; whether there may be one."""
-        channel = message.frame.channel or ""
-        app_id = message.app_id
+    def wanted(self, app_id: str, channel: str, kind: ChannelKind) -> Sequence[str]:
+        """The topics of a channel that another node may hear; nearly always none, and then nothing is made for them."""
+        interested = self.bus.interested
         if kind.user:
-            topics = [user_topic(app_id, channel.removeprefix(USER_CHANNEL_PREFIX))]
-        else:
-            topics = [channel_topic(app_id, channel)]
-            if not kind.protected:
-                topics.append(patterns_topic(app_id))
-        wanted = [topic for topic in topics if self.bus.interested(topic)]
-        if wanted and self.bus.networked:
+            topic = user_topic(app_id, channel.removeprefix(USER_CHANNEL_PREFIX))
+            return (topic,) if interested(topic) else ()
+        topic = channel_topic(app_id, channel)
+        by_name = interested(topic)
+        if not kind.protected and interested(patterns := patterns_topic(app_id)):
+            return (topic, patterns) if by_name else (patterns,)
+        return (topic,) if by_name else ()
+
+    def publish(self, message: Message, topics: Sequence[str]) -> None:
+        """Publishes a message on the topics that are `wanted`."""
+        if topics and self.bus.networked:
             message = message.packed()
-        for topic in wanted:
+        for topic in topics:
             self.bus.publish(topic, message)
-        return bool(wanted)
 
     def is_copy(self, received: Received, message: Message) -> bool:
         """Whether the message comes by the channel's own topic too: then this one is dropped."""

@@ -271,7 +271,8 @@ class Publisher(Delivering):
             if self._on_published:
                 self._hub.observers.emit(Published(state, frame, None, None))
             if not self._bus.alone:
-                self._nodes.publish(Message(state.app_id, frame, None, compress=False), channel_kind(channel))
+                topics = self._nodes.wanted(state.app_id, channel, channel_kind(channel))
+                self._nodes.publish(Message(state.app_id, frame, None, compress=False), topics)
             self._hub.publish_change(state, frame, whole)
 
         return self.changing.note(app.id, channel, self.history.service.submit(append, deliver_stored), mutation.whole)

@@ -9,6 +9,8 @@ from sockudo.cluster.items import channel_topic, patterns_topic
 from sockudo.config.apps import Features
 from sockudo.protocol.formats import V2_JSON
 from sockudo.protocol.frames import Frame
+from sockudo.protocol.names import channel_kind
+from sockudo.publishing import delivering
 from support.inside import Client, Node, live_app
 from support.waiting import settle
 
@@ -140,3 +142,26 @@ def test_an_app_that_a_node_does_not_serve_yet_is_no_concern_of_it(pair: Pair) -
     pair.a.publisher.publish(new, pair.a.gateway.state(new), Frame("news", "room", "x"), 0.0)
     pair.settle()
     assert "new" not in pair.b.hub.apps
+
+
+def test_nothing_is_made_for_nodes_that_do_not_want_it(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    subscribed(pair.a, "room")
+    subscribed(pair.b, "other")
+    made: list[str] = []
+    message = delivering.Message
+
+    def counted(app_id: str, frame: Frame, *how: Any) -> Any:
+        made.append(str(frame.channel))
+        return message(app_id, frame, *how)
+
+    monkeypatch.setattr(delivering, "Message", counted)
+    for channel in ("room", "other", "nowhere"):
+        pair.publish(pair.a, channel)
+    assert made == ["other"]
+
+
+@pytest.mark.parametrize("name", ["room", "private-room", "cache-room", "#server-to-user-7"])
+def test_a_pattern_hears_public_channels_alone(pair: Pair, name: str) -> None:
+    subscribed(pair.b, "*", shape=V2_JSON)
+    topics = pair.a.publisher._nodes.wanted(APP.id, name, channel_kind(name))
+    assert list(topics) == ([patterns_topic(APP.id)] if name in ("room", "cache-room") else [])
