@@ -47,10 +47,14 @@ class _Session:
                     self._generate(server, f"fan-{window}", repetition, "-c", "1000", "-w", str(window))
 
     def quiet(self, repetition: int) -> None:
-        with running(node("one worker")) as one, running(node("two workers", workers=2)) as two, BROKERS["redis"]() as broker, fleet(node("three nodes", broker=broker), _NODES) as three:
-            servers = (one, two, three)
-            for server in reversed(servers) if repetition % 2 else servers:
-                self._generate(server, "publish", repetition, "-x", "-w", "16")
+        """Workers beside as many nodes that know of nothing else, and one of three nodes beside one that is alone."""
+        with contextlib.ExitStack() as stack:
+            started = [stack.enter_context(fleet(node("two apart"), 2)), stack.enter_context(running(node("two workers", workers=2)))]
+            broker = stack.enter_context(BROKERS["redis"]())
+            started += [stack.enter_context(running(node("alone"))), stack.enter_context(fleet(node("three nodes", broker=broker), _NODES))]
+            for server in reversed(started) if repetition % 2 else started:
+                here = ("-U", str(server.port)) if server.peer.name == "three nodes" else ()
+                self._generate(server, "publish", repetition, *here, "-x", "-w", "16")
 
     def latency(self, repetition: int) -> None:
         """Published at one node, received at the two others."""
