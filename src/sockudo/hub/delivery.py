@@ -11,7 +11,7 @@ from sockudo.hub.ports import BulkWriter, Schedule
 from sockudo.protocol.delta import DeltaNode, DeltaTrack
 from sockudo.protocol.filters import MESSAGE_UNITS
 
-__all__ = ["GATHERING", "SLICE", "Deliveries", "HubOptions", "Waiting"]
+__all__ = ["GATHERING", "HELD", "SLICE", "Deliveries", "HubOptions", "Waiting"]
 
 # Writes in one turn of the loop: 5 to 10 ms, so that pings, publishes and small channels get their turn in between.
 SLICE = 1024
@@ -19,6 +19,8 @@ SLICE = 1024
 _LEAST, _MOST = SLICE // 4, SLICE // 2
 GATHERING: Final = -1
 """A delivery to many that waits for the next turn, since this one brought more for it."""
+HELD: Final = -2
+"""A delivery to many that `Deliveries.deliver_later` has come back later, since more follows each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Waiting(Protocol):
 
     def deliver(self, budget: int) -> int:
         """Writes what waits to at most about ``budget`` subscribers and returns how many writes that took, or
-        `GATHERING`.
+        `GATHERING` or `HELD`.
         """
         ...
 
@@ -69,6 +71,8 @@ class Deliveries:
         self.frames_in_write = 1
         # For deliveries to many; without one each is a write of its own.
         self.bulk: BulkWriter | None = None
+        # Runs a function after so many seconds, ``loop.call_later``; without it nothing is held.
+        self.later: Callable[[float, Callable[[], None]], object] | None = None
         self._schedule = schedule
         self._scheduled = False
         # What is done first at the end of this turn.
@@ -82,6 +86,13 @@ class Deliveries:
         fanout.queued = True
         self._queue.append(fanout)
         self._deliver_soon()
+
+    def deliver_later(self, fanout: Waiting, seconds: float) -> bool:
+        """Has a fan-out that is in its turn deliver after some milliseconds; False where nothing can be held."""
+        if self.later is None:
+            return False
+        self.later(seconds, lambda: self.enqueue(fanout))
+        return True
 
     def deliver_after(self, work: Callable[[], None]) -> None:
         """Has this done at the end of this turn, before anything is delivered; once, however often it is asked for."""
@@ -109,15 +120,15 @@ class Deliveries:
             writes = fanout.deliver(budget)
             if writes == GATHERING:
                 gathering.append(fanout)
-            else:
+            elif writes != HELD:
                 budget -= writes
                 self._requeue(fanout)
         queue.extendleft(reversed(gathering))
         if waiting:
             # However much is new, a long round goes on.
             fanout = self._rounds.popleft()
-            fanout.deliver(min(max(budget, _LEAST), _MOST))
-            self._requeue(fanout)
+            if fanout.deliver(min(max(budget, _LEAST), _MOST)) != HELD:
+                self._requeue(fanout)
         self.frames_in_write = 1
         if queue or self._rounds:
             self._deliver_soon()

@@ -16,6 +16,10 @@ A round over many takes much longer than a look for what else has arrived. So it
 brought no more frames for it, and after a millisecond if they keep coming: publishes that arrive together are one write
 to each subscriber, though they are read in several turns.
 
+Where several rounds running were followed by more frames at once, the next one is held for a millisecond or two, less
+than it takes, and so are those after it until nothing came meanwhile. Nodes that hear of each other's messages write
+together then what each of them was sent.
+
 Bytes for many go to their sockets with one call (`BulkWriter`), past the connections' own ``write``. What a socket does
 not take goes there, and so does everything for a connection without a descriptor: one that reads too slowly, or
 whose transport has no socket of its own.
@@ -28,7 +32,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import Generic, Protocol, TypeVar
 
 from sockudo.base.measures import Latency
-from sockudo.hub.delivery import GATHERING, Deliveries
+from sockudo.hub.delivery import GATHERING, HELD, Deliveries
 from sockudo.hub.outgoing import EVERYTHING, Outgoing, Wants
 from sockudo.hub.traffic import Traffic, size_bucket
 from sockudo.protocol.delta import ChannelDeltas, DeltaChannel
@@ -51,6 +55,14 @@ _LARGE = 100
 _MOST_LOOKS = 4
 # Seconds after which it begins, however much comes.
 _GATHERED_WITHIN = 0.001
+# Rounds that are followed by more within a millisecond have the next ones held: each counts for two, one that is not
+# takes one away, and so does a hold that brought nothing. What has been counted is bounded, so that holding ends soon.
+_AT_ONCE = 0.001
+_OFTEN = 4
+_MOST_FOLLOWS = 16
+# A round is held for a millisecond for each so many subscribers, at most so long: less than it takes.
+_HELD_FROM = 200
+_LONGEST_HOLD = 0.002
 
 
 class Receiver:
@@ -133,8 +145,11 @@ class Fanout(Generic[C]):
 
     __slots__ = (
         "_descriptors",
+        "_ended",
         "_excluded",
+        "_follows",
         "_gathered",
+        "_held",
         "_hub",
         "_looks",
         "_pending",
@@ -170,6 +185,10 @@ class Fanout(Generic[C]):
         self._waiting_since = 0.0
         # How many frames waited at the last look, and how many looks are left before they are written.
         self._gathered = self._looks = 0
+        # When the last round ended, how many rounds running were followed by more, and how many frames waited when this
+        # one was held.
+        self._ended = 0.0
+        self._follows = self._held = 0
         # Places in the pending frames from which a newcomer listens; None while there is none this turn.
         self._since: dict[C, int] | None = None
         # Which connections must not get which pending frame; None while nothing is excluded.
@@ -205,7 +224,9 @@ class Fanout(Generic[C]):
         if exclude:
             self._leave_out(exclude)
         if not self._pending and self._rest is None:
-            self._waiting_since = self._hub.now()
+            self._waiting_since = now = self._hub.now()
+            if self._follows < _OFTEN:
+                self._follows += 2 if now - self._ended < _AT_ONCE else -1 if self._follows else 0
         self._pending.append(data)
         if not self.queued:
             self._hub.enqueue(self)
@@ -268,7 +289,7 @@ class Fanout(Generic[C]):
 
     def deliver(self, budget: int) -> int:
         """Writes what waits to at most about ``budget`` subscribers, and returns how many writes that took; long ones
-        count for several; `GATHERING` when it waits for what the next turn brings.
+        count for several; `GATHERING` or `HELD` when it waits for what comes meanwhile.
         """
         if self._rest is not None:
             return self._deliver_slice(self._rest, budget)
@@ -277,8 +298,8 @@ class Fanout(Generic[C]):
             return 0
         subscribers = self.subscribers
         count = len(subscribers)
-        if count >= _LARGE and self._gathers(count):
-            return GATHERING
+        if count >= _LARGE and (waits := self._gathers(count)):
+            return waits
         data = pending[0] if len(pending) == 1 else b"".join(pending)
         cost = count * (1 + len(data) // _LONG)
         if cost > budget and cost > _WHOLE:
@@ -298,16 +319,25 @@ class Fanout(Generic[C]):
         self._note_latency(count)
         return cost
 
-    def _gathers(self, count: int) -> bool:
-        """Whether to look once more for what comes with the pending frames."""
+    def _gathers(self, count: int) -> int:
+        """`GATHERING` or `HELD` while it is worth to wait for what comes with the pending frames, then 0."""
         frames = len(self._pending)
+        if self._held:
+            self._follows = max(min(self._follows + (1 if frames > self._held else -1), _MOST_FOLLOWS), 0)
+            self._held = self._gathered = 0
+            return 0
         if frames > self._gathered:
             self._gathered, self._looks = frames, min(count // _LARGE, _MOST_LOOKS)
         if self._looks and self._hub.now() - self._waiting_since < _GATHERED_WITHIN:
             self._looks -= 1
-            return True
+            return GATHERING
         self._gathered = 0
-        return False
+        if self._follows >= _OFTEN and count >= _HELD_FROM:
+            seconds = min(count // _HELD_FROM / 1000, _LONGEST_HOLD)
+            if self._hub.deliver_later(self, seconds):
+                self._held = frames
+                return HELD
+        return 0
 
     def _write_to(self, connections: Collection[C], data: bytes, descriptors: array[int] | None = None) -> None:
         """``descriptors`` are theirs, where they are known."""
@@ -372,7 +402,9 @@ class Fanout(Generic[C]):
         if latency is None:
             latency = self._traffic.latency[key] = Latency()
         latency.note(now - self._waiting_since)
-        self._waiting_since = now
+        self._waiting_since = self._ended = now
+        if self._pending and self._follows < _OFTEN:
+            self._follows += 2
 
 
 def _descriptors_of(connections: Iterable[Receiver]) -> array[int]:

@@ -110,6 +110,8 @@ class Services:
         self.inspector = inspector = Inspector(clock.time, observers)
         deltas = DeltaNode(delta_options(settings), clock.time)
         self.hub = hub = Hub(loop.call_soon, clock.monotonic, hub_options(settings), deltas, observers)
+        if self.bus.networked:
+            hub.later = loop.call_later
         self.view = HubView(hub)
         self.directory = Directory(self.bus, router, self.view)
         self.apps = apps = AppRegistry(

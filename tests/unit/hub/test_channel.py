@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from sockudo.hub import Connection
 from sockudo.hub.delivery import SLICE
@@ -160,6 +161,119 @@ def test_those_who_come_and_go_while_it_gathers_hear_their_part(world: World) ->
     assert [event for event, _ in left.events()] == ["a"]
     assert [event for event, _ in late_peer.events()] == ["b"]
     assert all([event for event, _ in peer.events()] == ["a", "b"] for _, peer in pairs[1:])
+
+
+class Timers:
+    """What was put off, by hand."""
+
+    def __init__(self, world: World) -> None:
+        self.due: list[tuple[float, Callable[[], None]]] = []
+        world.hub.later = lambda seconds, work: self.due.append((seconds, work))
+
+    def fire(self) -> list[float]:
+        """Does all of it, and returns after how many seconds each was due."""
+        due, self.due = self.due, []
+        for _, work in due:
+            work()
+        return [seconds for seconds, _ in due]
+
+
+def follow(world: World, times: int) -> None:
+    """So many rounds, each followed at once by the next one."""
+    for _ in range(times):
+        world.publish("followed")
+        world.settle()
+
+
+def test_rounds_that_follow_each_other_are_held_for_what_comes(world: World) -> None:
+    pairs, timers = world.subscribers(400), Timers(world)
+    follow(world, 2)
+    for _, peer in pairs:
+        assert [event for event, _ in peer.events()] == ["followed"] * 2
+    world.publish("a")
+    world.settle()
+    world.publish("b")
+    world.settle()
+    assert not any(peer.writes for _, peer in pairs)
+    assert timers.fire() == [0.002]
+    world.settle()
+    assert {len(peer.writes) for _, peer in pairs} == {1}
+    assert all([event for event, _ in peer.events()] == ["a", "b"] for _, peer in pairs)
+
+
+def test_a_round_of_few_is_held_for_less_and_a_small_one_never(world: World) -> None:
+    for count, held in ((199, []), (200, [0.001])):
+        channel = f"of-{count}"
+        world.subscribers(count, channel)
+        timers = Timers(world)
+        for _ in range(4):
+            world.publish("x", channel)
+            world.settle()
+        assert timers.fire() == held
+
+
+def test_rounds_with_time_between_them_are_not_held(world: World) -> None:
+    pairs, timers = world.subscribers(400), Timers(world)
+    for number in range(20):
+        # One in four follows at once.
+        world.time += 0.0 if number % 4 == 0 else 0.01
+        follow(world, 1)
+    assert timers.due == []
+    assert all(len(peer.writes) == 20 for _, peer in pairs)
+
+
+def test_holding_ends_where_nothing_comes_meanwhile(world: World) -> None:
+    pairs, timers = world.subscribers(400), Timers(world)
+    follow(world, 2)
+    for _ in range(20):
+        world.time += 0.01
+        world.publish("alone")
+        world.settle()
+        timers.fire()
+        world.settle()
+    world.time += 0.01
+    world.publish("last")
+    world.settle()
+    assert timers.due == []
+    assert all(peer.events()[-1][0] == "last" for _, peer in pairs)
+
+
+def test_nothing_is_held_without_a_timer(world: World) -> None:
+    pairs = world.subscribers(400)
+    follow(world, 20)
+    assert all(len(peer.writes) == 20 for _, peer in pairs)
+
+
+def test_those_who_come_and_go_while_a_round_is_held_hear_their_part(world: World) -> None:
+    pairs, timers = world.subscribers(400), Timers(world)
+    follow(world, 2)
+    for _, peer in pairs:
+        peer.frames()
+    world.publish("a")
+    world.settle()
+    (leaving, left), *rest = pairs
+    world.hub.unsubscribe(leaving, "news")
+    assert [event for event, _ in left.events()] == ["a"]
+    late, late_peer = world.connect()
+    world.hub.subscribe(late, "news")
+    world.publish("b")
+    timers.fire()
+    world.settle()
+    assert [event for event, _ in late_peer.events()] == ["b"]
+    assert all([event for event, _ in peer.events()] == ["a", "b"] for _, peer in rest)
+    assert left.writes == []
+
+
+def test_a_channel_that_ends_while_its_round_is_held(world: World) -> None:
+    pairs, timers = world.subscribers(400), Timers(world)
+    follow(world, 2)
+    world.publish("a")
+    world.settle()
+    for connection, _ in pairs:
+        world.hub.unsubscribe(connection, "news")
+    timers.fire()
+    assert world.settle() <= 2
+    assert all([event for event, _ in peer.events()][-1] == "a" for _, peer in pairs)
 
 
 def test_a_long_frame_counts_for_several_writes(world: World) -> None:
