@@ -5,70 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import pytest
 import uvloop
 
 from promises.followers import Backend, Follower
-from support.databases import DatabaseServer
-from support.server import ServerProcess, start_server
+from promises.restarts import Restart
+from support.server import ServerProcess
 from support.waiting import until
 
 PUBLISHERS = 16
 ROUNDS = 3
-
-
-def _database(server: DatabaseServer, name: str, backend: str) -> dict[str, Any]:
-    database = server.database
-    section = {
-        "host": database.host,
-        "port": database.port,
-        "username": database.username,
-        "password": database.password,
-        "database": database.database,
-    }
-    history = {"enabled": True, "backend": backend, backend: {"table_prefix": f"promise_{name}"}}
-    return {"database": {backend: section}, "history": history}
-
-
-@pytest.fixture(params=["sqlite", "sqlite-normal", "postgres", "mariadb"])
-def stored(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Where the history is kept, as a configuration."""
-    kind: str = request.param
-    if kind == "postgres":
-        return _database(request.getfixturevalue("postgres"), "kill", "postgres")
-    if kind == "mariadb":
-        return _database(request.getfixturevalue("mariadb"), "kill", "mysql")
-    synchronous = "normal" if kind == "sqlite-normal" else "full"
-    return {"history": {"enabled": True, "backend": "sqlite", "sqlite": {"synchronous": synchronous}}}
-
-
-@pytest.fixture
-def restart(stored: dict[str, Any], tmp_path: Path) -> Iterator[Restart]:
-    made = Restart(stored, tmp_path / "data")
-    yield made
-    if made.server is not None:
-        made.server.close()
-
-
-class Restart:
-    """A server that comes back on the same port with the same data."""
-
-    def __init__(self, stored: dict[str, Any], data: Path) -> None:
-        self._config = {"log_level": "warn", "connection_recovery": {"enabled": True}, **stored}
-        self._data = data
-        self.server: ServerProcess | None = None
-
-    def __call__(self) -> ServerProcess:
-        if self.server is not None:
-            self._config["port"] = self.server.port
-            self.server.check_log()
-            self.server.close()
-        self.server = start_server(self._config, env={"SOCKUDO_DATA_DIR": str(self._data)})
-        return self.server
 
 
 async def publish_until_killed(server: ServerProcess, name: str, after: int) -> list[str]:

@@ -18,7 +18,7 @@ from sockudo.hub.streams.versions import applied, decode_version, encode_version
 __all__ = ["Messages", "forget_messages", "latest_messages", "opened_messages", "save_latest"]
 
 # Characters from which on a text is a full part: an append writes its last part again.
-_PART: Final = 2048
+_PART: Final = 512
 
 
 class _Message:
