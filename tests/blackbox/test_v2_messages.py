@@ -224,6 +224,26 @@ def test_an_operation_is_done_once(connect_v2: Connect, server: ServerProcess, u
     ]
 
 
+def test_a_client_changes_nothing_over_its_socket(connect_v2: Connect, server: ServerProcess, unique: str) -> None:
+    client = connect_v2()
+    client.subscribe(unique)
+    serial = create(server, unique)["message_serial"]
+    client.event()
+    client.say("sockudo:message.append", {"message_serial": serial, "data": "x"}, unique)
+    client.hears_nothing()
+    assert server.signed("GET", message_path(unique, serial)).json()["item"]["delivery_serial"] == 1
+
+
+def test_a_subscription_by_a_pattern_gets_changes(connect_v2: Connect, server: ServerProcess, unique: str) -> None:
+    client, full = connect_v2(), connect_v2(params="append_mode=full")
+    for each in (client, full):
+        each.subscribe(f"{unique}*")
+    serial = create(server, f"{unique}-1", "a")["message_serial"]
+    changed(server, f"{unique}-1", serial, "append", data="b")
+    for each, texts in ((client, ["a", "b"]), (full, ["a", "ab"])):
+        assert [each.event()["data"] for _ in texts] == texts
+
+
 # ---- reading ----
 
 

@@ -15,6 +15,7 @@ import structlog
 
 from sockudo import errors
 from sockudo.base.clock import Clock
+from sockudo.base.message_records import channel_of_log
 from sockudo.base.stream_records import Append, Bounds, DurableState, Position, StreamInfo
 from sockudo.errors import SockudoError
 from sockudo.history.calls import RETRY_AFTER, Sleep, StoreCalls
@@ -91,8 +92,9 @@ class DegradedStreams:
         if state != "healthy":
             itself = "it heals once the store answers, or by a reset"
             cure = "only a reset heals it" if state == "reset_required" else itself
+            channel = channel_of_log(key[1]) or key[1]
             raise errors.HISTORY_DEGRADED(
-                f"The durable stream of channel '{key[1]}' is {state}: {cure}", retry_after=RETRY_AFTER
+                f"The durable stream of channel '{channel}' is {state}: {cure}", retry_after=RETRY_AFTER
             )
 
     def add(self, key: StreamKey, appends: Sequence[Append], after: Position | None, *, fallen: bool = False) -> None:

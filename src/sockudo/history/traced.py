@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from sockudo.base.clock import Clock
+from sockudo.base.message_records import channel_of_log
 from sockudo.base.spans import Span, Tracer
 from sockudo.base.stream_records import Append, Committed
 from sockudo.errors import SockudoError
@@ -67,13 +68,14 @@ class TracedHistory(History):
 
 
 def _about(append: Append) -> dict[str, str]:
+    channel = channel_of_log(append.channel) or append.channel
     about = {
         "messaging.system": "sockudo",
         "messaging.operation.name": "publish",
         "messaging.operation.type": "send",
-        "messaging.destination.name": append.channel,
+        "messaging.destination.name": channel,
         "sockudo.app_id": append.app_id,
-        "sockudo.channel.kind": channel_kind(append.channel).label,
+        "sockudo.channel.kind": channel_kind(channel).label,
     }
     if append.message_id is not None:
         about["messaging.message.id"] = append.message_id

@@ -17,6 +17,7 @@ import structlog
 
 from sockudo import errors
 from sockudo.base.clock import Clock
+from sockudo.base.message_records import channel_of_log
 from sockudo.base.stream_records import Append, Committed, Position
 from sockudo.errors import SockudoError
 from sockudo.history.calls import RETRY_AFTER, Sleep, StoreCalls, unavailable
@@ -349,8 +350,9 @@ class Writer:
 
 
 def _degraded(channel: str) -> SockudoError:
+    name = channel_of_log(channel) or channel
     return errors.HISTORY_DEGRADED(
-        f"The durable stream of channel '{channel}' is degraded; nothing was published", retry_after=RETRY_AFTER
+        f"The durable stream of channel '{name}' is degraded; nothing was published", retry_after=RETRY_AFTER
     )
 
 
