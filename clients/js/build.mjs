@@ -25,7 +25,7 @@ await Promise.all([
   build({ ...common, entryPoints: { "sockudo-react": "src/react/index.ts" }, format: "esm", outExtension: { ".js": ".mjs" }, external: ["react"] }),
   build({
     ...common,
-    entryPoints: Object.fromEntries(["binary", "deltas", "encryption", "node"].map((name) => [`sockudo-${name}`, `src/parts/${name}.ts`])),
+    entryPoints: Object.fromEntries(["binary", "deltas", "encryption", "node", "share"].map((name) => [`sockudo-${name}`, `src/parts/${name}.ts`])),
     format: "esm",
     outExtension: { ".js": ".mjs" },
     external: ["node:*"],

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import certifi
 import pusher
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from browser.visitors import running_chromium
 from clients.node import MASTER_KEY, JsClient, Node, NodeSdk, open_echo, open_pusher
@@ -58,6 +58,14 @@ def chromium() -> Iterator[Browser]:
 def page(chromium: Browser) -> Iterator[Page]:
     """An empty page with a profile of its own."""
     with chromium.new_page() as opened:
+        opened.set_default_timeout(PATIENCE * 1000)
+        yield opened
+
+
+@pytest.fixture
+def profile(chromium: Browser) -> Iterator[BrowserContext]:
+    """A profile whose pages know of each other."""
+    with chromium.new_context() as opened:
         opened.set_default_timeout(PATIENCE * 1000)
         yield opened
 

@@ -4,6 +4,7 @@ import { type Frame, parsed } from "./frames.js"
 import { History, type HistoryOptions } from "./history.js"
 import type { SubscribeOptions } from "./options.js"
 import { Members } from "./members.js"
+import { isCache, isProtected, patternOf } from "./names.js"
 import { type Position, Track } from "./recovery.js"
 import type { Sockudo } from "./sockudo.js"
 
@@ -15,8 +16,6 @@ export interface PublishOptions {
   idempotencyKey?: string
 }
 
-const CACHE = /^(?:private-encrypted-|private-|presence-)?cache-/
-const PROTECTED = /^(?:\[meta\])?(?:private|presence)-/
 const REKEY_QUEUE = 1000
 
 /** One channel, whatever its kind. `pusher.subscribe(name)` makes it. */
@@ -47,11 +46,9 @@ export class Channel extends Emitter {
     place: Position | null,
   ) {
     super()
-    this.isProtected = PROTECTED.test(name)
-    this.track = new Track(CACHE.test(name), options.position ?? place)
-    this.pattern = name.includes("*")
-      ? new RegExp(`^(?!private-|presence-|#|\\[meta\\])${name.split("*").map(escaped).join(".*")}$`, "s")
-      : null
+    this.isProtected = isProtected(name)
+    this.track = new Track(isCache(name), options.position ?? place)
+    this.pattern = patternOf(name)
   }
 
   get isPresence(): boolean {
@@ -214,5 +211,3 @@ export class Channel extends Emitter {
     this.authorize(socket_id).then(goOn, goOn)
   }
 }
-
-const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")

@@ -1,5 +1,5 @@
 import type { AuthOptions } from "./auth.js"
-import type { SocketConstructor, Timing } from "./connection.js"
+import type { Prepared, SocketConstructor, Timing } from "./connection.js"
 import type { Format, Frame } from "./frames.js"
 import type { Position } from "./recovery.js"
 
@@ -41,6 +41,8 @@ export interface Options extends AuthOptions, Partial<Timing> {
   token?: TokenProvider
   /** `false`: nothing is asked for after a reconnect. */
   recovery?: boolean
+  /** One connection for all tabs of the origin that ask for the same app with the same options. */
+  share?: boolean
   /** Positions outlive the page: in `sessionStorage`, or in what is given. */
   positions?: "session" | PositionStore
   /** Backends that pass questions on to the server's HTTP API (docs/browser.md). */
@@ -58,12 +60,13 @@ export interface Backend {
   headers?: Record<string, string>
 }
 
-/** What is loaded on demand: the modules `sockudo-client/binary`, `/deltas`, `/encryption` and `/node`. */
+/** What is loaded on demand: the modules `sockudo-client/binary`, `/deltas`, `/encryption`, `/node` and `/share`. */
 export interface Parts {
   binary: { msgpack: Format; protobuf: Format }
   deltas: { Deltas: new () => { read(frame: Frame, payload: unknown): Frame } }
   encryption: { open(data: { nonce: string; ciphertext: string }, secret: string): string | null }
   node: { NodeSocket: SocketConstructor }
+  share: { share(upstream: Prepared, room: object): Prepared }
 }
 
 /** Part of a subscribe on protocol V2. */

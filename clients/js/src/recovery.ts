@@ -32,7 +32,7 @@ export const unrecoverable = (reason: string, message?: string): Omit<Gap, "chan
 export const placeOf = ({ stream_id, serial }: Partial<Position>): Position | null =>
   stream_id === undefined || serial === undefined ? null : { stream_id, serial }
 
-const reaches = (place: Position | null, other: Position): boolean =>
+export const reaches = (place: Position | null, other: Position): boolean =>
   place !== null && place.stream_id === other.stream_id && place.serial >= other.serial
 
 /**

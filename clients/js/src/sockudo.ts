@@ -40,6 +40,7 @@ const LOADERS: { [Name in keyof Parts]: () => Promise<Parts[Name]> } = {
   deltas: () => import("./parts/deltas.js"),
   encryption: () => import("./parts/encryption.js"),
   node: () => import("./parts/node.js"),
+  share: () => import("./parts/share.js"),
 }
 
 const LOST = new SockudoError(1006, "The connection was lost before the server answered")
@@ -84,6 +85,8 @@ export class Sockudo extends Emitter {
   #tokenRefused = false
   #historyTurn: Promise<unknown> = Promise.resolve()
   #unwatch: (() => void) | null = null
+  /** What this tab knows of the others that it shares a connection with. */
+  readonly #room = {}
 
   constructor(
     readonly key: string,
@@ -162,18 +165,21 @@ export class Sockudo extends Emitter {
   }
 
   async #prepare(): Promise<Prepared> {
-    const { format: wanted = "json", echo, delta } = this.config
-    const [format, Socket, token] = await Promise.all([
+    const { format: wanted = "json", echo, delta, share } = this.config
+    const [format, Socket, token, shared] = await Promise.all([
       wanted === "json" ? json : this.#part("binary").then((binary) => binary[wanted]),
       this.config.WebSocket ?? (globalThis.WebSocket as SocketConstructor | undefined) ?? this.#part("node").then((node) => node.NodeSocket),
       this.#tokens.get(),
-      delta && this.#part("deltas"),
+      share && this.#part("share"),
+      // The tab with the connection puts together what others have asked for.
+      (delta || share) && this.#part("deltas"),
     ])
     const query = new URLSearchParams({ protocol: "2", client: "sockudo-js", version: VERSION })
     if (wanted !== "json") query.set("format", wanted)
     if (echo !== undefined) query.set("echo_messages", String(echo))
     if (token) query.set("token", token)
-    return { url: `${address(this.key, this.config, origin)}?${query}`, Socket, format: this.#whole(format) }
+    const prepared = { url: `${address(this.key, this.config, origin)}?${query}`, Socket, format: this.#whole(format) }
+    return shared ? shared.share(prepared, this.#room) : prepared
   }
 
   /** Puts messages that come as differences together. What cannot be is asked for again, on the next connection. */

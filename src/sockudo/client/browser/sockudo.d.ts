@@ -299,6 +299,8 @@ export interface Options extends AuthOptions, Partial<Timing> {
 	token?: TokenProvider;
 	/** `false`: nothing is asked for after a reconnect. */
 	recovery?: boolean;
+	/** One connection for all tabs of the origin that ask for the same app with the same options. */
+	share?: boolean;
 	/** Positions outlive the page: in `sessionStorage`, or in what is given. */
 	positions?: "session" | PositionStore;
 	/** Backends that pass questions on to the server's HTTP API (docs/browser.md). */
@@ -331,6 +333,9 @@ interface Parts {
 	};
 	node: {
 		NodeSocket: SocketConstructor;
+	};
+	share: {
+		share(upstream: Prepared, room: object): Prepared;
 	};
 }
 /** Part of a subscribe on protocol V2. */
