@@ -8,6 +8,8 @@ const common = { bundle: true, minify: true, sourcemap: true, target: "es2022", 
 /** The class itself is the global, and what `require` gives. */
 const classic = 'Sockudo=Sockudo.default;typeof module=="object"&&(module.exports=Sockudo);'
 
+const plugin = 'typeof module=="object"&&(module.exports=sockudoPusher);'
+
 /** A part is a file of its own beside the others. */
 const parts = {
   name: "parts",
@@ -23,6 +25,8 @@ await Promise.all([
   build({ ...common, entryPoints: { sockudo: "src/index.ts" }, format: "esm", outExtension: { ".js": ".mjs" }, plugins: [parts] }),
   build({ ...common, entryPoints: { sockudo: "src/classic.ts" }, format: "iife", globalName: "Sockudo", footer: { js: classic }, plugins: [parts] }),
   build({ ...common, entryPoints: { "sockudo-react": "src/react/index.ts" }, format: "esm", outExtension: { ".js": ".mjs" }, external: ["react"] }),
+  build({ ...common, entryPoints: { "sockudo-pusher": "src/plugins/pusher.ts" }, format: "iife", globalName: "sockudoPusher", footer: { js: plugin } }),
+  build({ ...common, entryPoints: { "sockudo-pusher": "src/plugins/pusher.ts" }, format: "esm", outExtension: { ".js": ".mjs" } }),
   build({
     ...common,
     entryPoints: Object.fromEntries(["binary", "deltas", "encryption", "node", "share"].map((name) => [`sockudo-${name}`, `src/parts/${name}.ts`])),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from playwright.sync_api import Error, Page
 
@@ -12,7 +13,9 @@ from clients.web import Site, WebClient, in_page
 from support.server import ServerProcess
 from support.waiting import wait_until
 
-__all__ = ["Tab", "connections", "leader"]
+__all__ = ["PageWithSockets", "Tab", "connections", "leader"]
+
+SomeTab = TypeVar("SomeTab", bound="PageWithSockets")
 
 SOCKETS = """
 globalThis.sockets = []
@@ -25,20 +28,13 @@ globalThis.WebSocket = class extends WebSocket {
 """
 
 
-class Tab(WebClient):
-    """A client that shares, in a page of its own."""
+class PageWithSockets:
+    """A page of which it is known whether it has the connection, and that can end or stop."""
 
-    def __init__(self, page: Page, site: Site, url: str, **options: Any) -> None:
+    def __init__(self, page: Page) -> None:
         self.page = page
         self.devtools = page.context.new_cdp_session(page)
         page.add_init_script(SOCKETS)
-        self._site, self._url, self._options = site, url, {"share": True, **options}
-        super().__init__(in_page(page), "tab")
-        self.load()
-
-    def load(self) -> None:
-        self.page.goto(self._site.origin)
-        self.open(self._site, self._url, **self._options)
 
     def crash(self) -> None:
         """Its process ends, and has no time to say so."""
@@ -47,18 +43,6 @@ class Tab(WebClient):
 
     def close_page(self) -> None:
         self.page.close()
-
-    def do_disconnect(self) -> None:
-        self.do("client.disconnect()")
-
-    def note_frames(self) -> None:
-        """From now on all that reaches this tab is noted, whether its application hears of it or not."""
-        self.do("{ client.frames = []; client.connection.bind('message', (frame) => client.frames.push(frame)) }")
-
-    def frames(self, event: str) -> list[Any]:
-        """Channel and data of the frames of an event."""
-        found: list[Any] = self.do("client.frames.filter((frame) => frame.event === arg)", event)
-        return [[frame.get("channel"), frame.get("data")] for frame in found]
 
     def hang(self) -> None:
         """Nothing runs in it any more, and it is told nothing of that."""
@@ -90,7 +74,33 @@ class Tab(WebClient):
         return held
 
 
-def leader(tabs: list[Tab]) -> Tab:
+class Tab(PageWithSockets, WebClient):
+    """A client that shares, in a page of its own."""
+
+    def __init__(self, page: Page, site: Site, url: str, **options: Any) -> None:
+        PageWithSockets.__init__(self, page)
+        self._site, self._url, self._options = site, url, {"share": True, **options}
+        WebClient.__init__(self, in_page(page), "tab")
+        self.load()
+
+    def load(self) -> None:
+        self.page.goto(self._site.origin)
+        self.open(self._site, self._url, **self._options)
+
+    def do_disconnect(self) -> None:
+        self.do("client.disconnect()")
+
+    def note_frames(self) -> None:
+        """From now on all that reaches this tab is noted, whether its application hears of it or not."""
+        self.do("{ client.frames = []; client.connection.bind('message', (frame) => client.frames.push(frame)) }")
+
+    def frames(self, event: str) -> list[Any]:
+        """Channel and data of the frames of an event."""
+        found: list[Any] = self.do("client.frames.filter((frame) => frame.event === arg)", event)
+        return [[frame.get("channel"), frame.get("data")] for frame in found]
+
+
+def leader(tabs: Sequence[SomeTab]) -> SomeTab:
     """The tab with the connection, once there is one."""
     return wait_until(lambda: next((each for each in tabs if each.leads()), None), "a tab with the connection")
 

@@ -79,7 +79,6 @@ export class SharedSocket implements Socket {
   /** The leader's connection that this tab is known to. */
   #hub: string | null = null
   #own: Hub | null = null
-  #opened = false
   #got = 0
   #heard = true
   #aside = false
@@ -171,6 +170,7 @@ export class SharedSocket implements Socket {
       this.#hub = from
       clearTimeout(this.#steals)
       this.#looks = setInterval(() => this.#look(), LOOK_EVERY)
+      this.onopen?.()
     }
     if (from !== this.#hub) return
     this.#heard = true
@@ -185,11 +185,8 @@ export class SharedSocket implements Socket {
   }
 
   #take(frame: Frame): void {
-    if (!this.#opened) {
-      this.#opened = true
-      delete this.room.patience
-      this.onopen?.()
-    }
+    // With the greeting the leader has shown that it works.
+    if (this.room.patience) delete this.room.patience
     if (++this.#got % REPORT_EVERY === 0) this.#tell({ got: this.#got })
     this.onmessage?.({ data: frame })
   }
