@@ -24,6 +24,7 @@ from sockudo.storage.places import SqlPlace, occupants_in
 from sockudo.testing import RecordingClient
 from support.databases import DatabaseServer
 from support.joined import APP, Pair, pair_of
+from support.server import start_server
 from support.waiting import until
 
 _PASSWORD = "correct horse battery"
@@ -253,6 +254,20 @@ async def test_servers_on_one_database_are_joined_or_do_not_start(
         await until_well(pair, 0, 1)
     # What was refused, and what has stopped, has left no claim behind.
     assert list(occupants_in(postgres.database)) == []
+
+
+def test_processes_on_one_database_that_are_not_joined(postgres: DatabaseServer) -> None:
+    settings = {**on_database(postgres), "app_manager": {"driver": "memory"}}
+    with start_server(settings) as first:
+        with pytest.raises(AssertionError) as refused:
+            start_server(settings)
+        [line] = [line for line in str(refused.value).splitlines() if "the server did not start" in line]
+        assert f"pid {first.process.pid} on {socket.gethostname()}" in line
+        assert "database.postgres: history sockudo_history" in line
+        assert "--shared-stores (instance.shared_stores = true)" in line
+        first.publish("news", "tide", "still here")
+        with start_server({**settings, "instance": {"shared_stores": True}}) as second:
+            second.publish("news", "tide", "apart on purpose")
 
 
 async def test_of_two_halves_on_one_database_one_stays_ready(tmp_path: Path, postgres: DatabaseServer) -> None:
