@@ -118,6 +118,46 @@ async def test_interest_of_another_node_is_never_denied(ground: Ground) -> None:
     assert a.bus.interested(TOPIC)
 
 
+async def publish_until_quiet(node: Joined) -> None:
+    """Publishes as long as another node may be interested."""
+    async with asyncio.timeout(10):
+        while node.bus.interested(TOPIC):
+            node.bus.publish(TOPIC, Note("into the void"))
+            await asyncio.sleep(0.005)
+
+
+async def test_what_no_other_node_wants_is_known_after_some_time(ground: Ground) -> None:
+    a, b, _ = [await ground.join(name) for name in "abc"]
+    await subscribe(a)
+    await publish_until_quiet(a)
+    await subscribe(b)
+    assert a.bus.interested(TOPIC)
+    a.bus.publish(TOPIC, Note("hello"))
+    await ground.settle()
+    assert b.texts == ["hello"]
+
+
+async def test_a_node_that_joins_later_is_not_denied_either(ground: Ground) -> None:
+    a, _ = [await ground.join(name) for name in "ab"]
+    await publish_until_quiet(a)
+    late = await ground.join("late")
+    await subscribe(late)
+    assert a.bus.interested(TOPIC)
+
+
+async def test_every_publisher_is_told_of_the_same_interest(ground: Ground) -> None:
+    a, b, c = [await ground.join(name) for name in "abc"]
+    await publish_until_quiet(a)
+    await publish_until_quiet(b)
+    await subscribe(c)
+    assert a.bus.interested(TOPIC)
+    assert b.bus.interested(TOPIC)
+    for node in (a, b):
+        node.bus.publish(TOPIC, Note(node.membership.me.name))
+    await ground.settle()
+    assert sorted(c.texts) == ["a", "b"]
+
+
 async def test_a_node_that_left_is_alone_and_so_is_the_one_that_stays(ground: Ground) -> None:
     a, b = [await ground.join(name) for name in "ab"]
     await subscribe(b)

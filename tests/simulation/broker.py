@@ -83,6 +83,7 @@ class FaultyCarrier:
         self.name = "a broker of the simulation"
         self.max_payload = 8 * 1024 * 1024
         self.dropped = 0
+        self.interested = None
         self.number = number
         self.topics: set[str] = set()
         self.cut_in = self.cut_out = self.dead = self.stopped = False
@@ -154,9 +155,6 @@ class FaultyCarrier:
         future = self._wanted.pop(topic, None)
         if future is not None:
             future.cancel()
-
-    def interested(self, topic: str) -> bool:
-        return True
 
     def reconnect(self) -> None:
         if self._observer is None or self.dead or self.stopped:

@@ -25,7 +25,7 @@ from support.inside import Client, Node, live_app
 
 __all__ = ["ROOMS", "BrokenRuleError", "Cluster", "SimClient", "SimNode"]
 
-ROOMS = ("presence-a", "presence-b", "news")
+ROOMS = ("presence-a", "presence-b", "news", "sports", "games")
 USERS = ("ana", "ben", "cleo", "dan")
 
 
@@ -136,6 +136,8 @@ class SimClient:
         self.told: list[tuple[str, str]] = []
         self.count: int | None = None
         self.messages: list[tuple[str, int]] = []
+        # What was published after its acknowledgement while nothing could get lost.
+        self.due: set[tuple[str, int]] = set()
         data = {"user_id": user, "user_info": {"n": number}} if room.startswith("presence-") else None
         self.client.subscribe(room, data)
         node.clients.append(self)
@@ -200,8 +202,10 @@ class SimClient:
 class Cluster:
     """Nodes, their clients, and everything that was reported."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, sound: bool = False) -> None:
         self.rng = random.Random(seed)
+        # Whether everything that is published arrives.
+        self.sound = sound
         self.broker = FaultyBroker(self.rng)
         self.nodes: list[SimNode] = []
         self.reports: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
@@ -253,6 +257,11 @@ class Cluster:
         """A backend publishes at a node."""
         self.sent[f"{node.name}/{room}"] += 1
         data = json.dumps({"from": f"{node.name}/{room}", "n": self.sent[f"{node.name}/{room}"]})
+        if self.sound:
+            self.read()
+            for client in self.clients:
+                if client.room == room and client.acknowledged:
+                    client.due.add((f"{node.name}/{room}", self.sent[f"{node.name}/{room}"]))
         app, state = node.node.app, node.node.state
         node.node.publisher.publish(app, state, Frame("said", room, data), asyncio.get_running_loop().time())
 
@@ -268,8 +277,16 @@ class Cluster:
             seconds -= 0.5
             self.read()
 
-    def check_at_rest(self) -> None:
+    async def check_at_rest(self) -> None:
         """What has to hold when faults are over and time for repairs has passed."""
+        self.sound = True
+        for node in self.living:
+            for room in ROOMS:
+                self.publish(node, room)
+        await self.wait(0.5)
+        for client in self.clients:
+            if client.due.difference(client.messages):
+                raise BrokenRuleError(f"{client}: {sorted(client.due.difference(client.messages))} did not come")
         names = {node.node.membership.me.id for node in self.living}
         for node in self.living:
             seen = {other.id for other in node.node.membership.live()}

@@ -35,9 +35,13 @@ async def close(cluster: Cluster, rng: random.Random) -> str:
 
 
 async def publish(cluster: Cluster, rng: random.Random) -> str:
-    node, room = rng.choice(cluster.living), rng.choice(ROOMS)
-    cluster.publish(node, room)
-    return f"publish at {node.name} in {room}"
+    room = rng.choice(ROOMS)
+    # Mostly at one node, which asks the others whether they want it.
+    node = rng.choice((cluster.living[ROOMS.index(room) % len(cluster.living)], rng.choice(cluster.living)))
+    times = rng.choice((1, 9))
+    for _ in range(times):
+        cluster.publish(node, room)
+    return f"publish {times} at {node.name} in {room}"
 
 
 async def start(cluster: Cluster, _rng: random.Random) -> str:
@@ -134,7 +138,7 @@ WILD = (*CALM, (leave, 1), (roll, 1), (kill, 1), (cut, 1), (split, 1), (stop, 1)
 
 async def live(seed: int, steps: tuple[tuple[Step, int], ...], number: int) -> Cluster:
     """A life of a cluster; what broke is raised with its story."""
-    cluster = Cluster(seed)
+    cluster = Cluster(seed, sound=steps is CALM)
     rng = cluster.rng
     try:
         for _ in range(rng.randint(2, 4)):
@@ -148,7 +152,7 @@ async def live(seed: int, steps: tuple[tuple[Step, int], ...], number: int) -> C
         cluster.heal()
         cluster.story.append("at rest")
         await cluster.wait(50)
-        cluster.check_at_rest()
+        await cluster.check_at_rest()
         for node in cluster.living:
             await node.end()
     except BrokenRuleError as problem:
@@ -206,7 +210,7 @@ async def deploy(seed: int) -> Cluster:
         told = {str(client): client.told for client in cluster.clients if client.told}
         assert not told, f"seed {seed}: {node.name} was replaced: {told}"
     await cluster.wait(40)
-    cluster.check_at_rest()
+    await cluster.check_at_rest()
     for node in cluster.living:
         await node.end()
     return cluster

@@ -85,9 +85,13 @@ class Broker(Protocol):
 
 
 class MemoryBroker:
-    """A broker inside the process: every payload arrives a turn of the loop after it was published."""
+    """A broker inside the process: every payload arrives a turn of the loop after it was published.
 
-    def __init__(self) -> None:
+    Its carriers know what others want when it is ``knowing``.
+    """
+
+    def __init__(self, *, knowing: bool = True) -> None:
+        self.knowing = knowing
         self.subscribers: defaultdict[str, list[MemoryCarrier]] = defaultdict(list)
 
     def carrier(self) -> MemoryCarrier:
@@ -102,7 +106,7 @@ class MemoryBroker:
 
 
 class MemoryCarrier:
-    """A carrier on a `MemoryBroker`, which knows what others want."""
+    """A carrier on a `MemoryBroker`. ``published`` are the topics of what it was given, in their order."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         self.name = "a broker inside the process"
@@ -112,6 +116,7 @@ class MemoryCarrier:
         self.mute = False
         # What it publishes reaches itself alone.
         self.apart = False
+        self.published: list[str] = []
         self._broker = broker
         self._topics: set[str] = set()
         self._observer: CarrierObserver | None = None
@@ -128,6 +133,7 @@ class MemoryCarrier:
         self._observer = None
 
     def publish(self, topic: str, payload: bytes) -> None:
+        self.published.append(topic)
         if self._observer is not None and not self.mute:
             for carrier in tuple(self._broker.subscribers.get(topic, ())):
                 if carrier is self or not self.apart:
@@ -160,7 +166,11 @@ class MemoryCarrier:
             self._topics.discard(topic)
             self._broker.subscribers[topic].remove(self)
 
-    def interested(self, topic: str) -> bool:
+    @property
+    def interested(self) -> Callable[[str], bool] | None:
+        return self._knows if self._broker.knowing else None
+
+    def _knows(self, topic: str) -> bool:
         return any(carrier is not self for carrier in self._broker.subscribers.get(topic, ()))
 
     def reconnect(self) -> None:

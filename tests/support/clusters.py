@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from sockudo.base.windows import Verdict
@@ -36,8 +37,8 @@ __all__ = [
     "ground_of",
 ]
 
-BUSES = ("in-process", "network")
-"""The implementations that the suites run over."""
+BUSES = ("in-process", "network", "network-unknowing")
+"""The implementations that the suites run over; the carrier of the last one does not know what others want."""
 
 
 class Note(Item, frozen=True, tag="note"):
@@ -219,8 +220,8 @@ COUNTERS: dict[str, Callable[[], Counters]] = {
 class NetworkGround:
     """Nodes on a carrier, with the beats of every test much faster than those of a server."""
 
-    def __init__(self) -> None:
-        self._broker = MemoryBroker()
+    def __init__(self, *, knowing: bool = True) -> None:
+        self._broker = MemoryBroker(knowing=knowing)
         self._buses: list[NetworkBus] = []
 
     async def join(self, name: str) -> Joined:
@@ -239,7 +240,11 @@ class NetworkGround:
             await bus.close()
 
 
-_GROUNDS: dict[str, Callable[[], Ground]] = {"in-process": InProcessGround, "network": NetworkGround}
+_GROUNDS: dict[str, Callable[[], Ground]] = {
+    "in-process": InProcessGround,
+    "network": NetworkGround,
+    "network-unknowing": partial(NetworkGround, knowing=False),
+}
 
 
 def ground_of(kind: str) -> Ground:

@@ -6,7 +6,7 @@ A carrier knows nothing of nodes, items or requests; `sockudo.cluster.network` b
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 __all__ = ["Carrier", "CarrierObserver"]
@@ -75,8 +75,12 @@ class Carrier(Protocol):
     def unsubscribe(self, topic: str) -> None:
         """Ends the subscription, soon; a topic that was not subscribed to is ignored."""
 
-    def interested(self, topic: str) -> bool:
-        """Whether something else may have subscribed to the topic: False only when that is certain."""
+    @property
+    def interested(self) -> Callable[[str], bool] | None:
+        """Says whether something else may have subscribed to a topic: False only when that is certain.
+
+        None for a carrier that cannot know.
+        """
 
     def reconnect(self) -> None:
         """Drops the connection and makes it anew, because nothing arrives through it although it looks well."""

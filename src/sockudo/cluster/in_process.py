@@ -14,7 +14,7 @@ from typing import Any
 
 from sockudo.cluster.asking import Asking
 from sockudo.cluster.items import Item, Request
-from sockudo.cluster.members import ranked_owners
+from sockudo.cluster.owners import ranked_owners
 from sockudo.cluster.ports import Answers, Node, NodeChange, Received, Receiver
 
 __all__ = ["InProcessBus", "InProcessMembership", "Network", "join_network"]

@@ -8,18 +8,18 @@ incarnation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from hashlib import blake2b
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil, log2
 from typing import Final, Literal, NamedTuple
 
 import structlog
 
 from sockudo.cluster.items import ALL, Item, node_topic
+from sockudo.cluster.owners import ranked_owners
 from sockudo.cluster.ports import Node, NodeChange
 from sockudo.cluster.wire import OLDEST_VERSION, VERSION, Beat, Bye, Dead, Ping
 
-__all__ = ["NetworkMembership", "Peer", "Timing", "ranked_owners"]
+__all__ = ["NetworkMembership", "Peer", "Timing"]
 
 _MOST_GUESTS: Final = 10_000
 _MANY_NODES: Final = 64
@@ -66,16 +66,6 @@ class Peer:
         self.seen_at = self.valid_beat_at = now
 
 
-def ranked_owners(key: str, nodes: Iterable[Node]) -> list[Node]:
-    """The nodes in the order in which they take a key, by rendezvous hashing: the first owns it, the second follows.
-
-    Every node that sees the same nodes computes the same order, without asking; when a node comes or goes only the keys
-    that it gains or loses move.
-    """
-    text = key.encode()
-    return sorted(nodes, key=lambda node: blake2b(text, key=node.id.encode(), digest_size=16).digest(), reverse=True)
-
-
 class NetworkMembership:
     """`Membership` of a node on a carrier. Its owner passes in what arrives, and calls `tick` several times a beat.
 
@@ -97,8 +87,8 @@ class NetworkMembership:
     ) -> None:
         self.me = me
         self._guest = guest
-        # Nodes that own nothing and count nowhere, and the time of the last item of each.
-        self._guests: dict[str, float] = {}
+        # Nodes that own nothing and count nowhere.
+        self._guests: dict[str, Peer] = {}
         # Nodes of a version that does not fit; they count nowhere.
         self._strangers: dict[str, Peer] = {}
         self.timing = timing
@@ -148,8 +138,8 @@ class NetworkMembership:
         return ranked_owners(key, [*mine, *peers] or self._live)
 
     def hears(self, node_id: str) -> bool:
-        seen_at = self._guests.get(node_id)
-        return self.is_alive(node_id) or (seen_at is not None and self._clock() - seen_at <= self.timing.timeout)
+        guest = self._guests.get(node_id)
+        return self.is_alive(node_id) or (guest is not None and self._clock() - guest.seen_at <= self.timing.timeout)
 
     def elsewhere(self, app_id: str) -> int:
         return sum(peer.beat.connections.get(app_id, 0) for peer in self._peers.values())
@@ -194,6 +184,10 @@ class NetworkMembership:
     def peers(self) -> Sequence[Peer]:
         """The other live nodes with what their last beats say."""
         return tuple(self._peers.values())
+
+    def others(self) -> Sequence[Peer]:
+        """The same, with those that count nowhere."""
+        return (*self._peers.values(), *self._guests.values())
 
     def strangers(self) -> Sequence[Peer]:
         """Those that this node does not understand, or that do not understand it; they are no live nodes."""
@@ -240,7 +234,7 @@ class NetworkMembership:
             return
         now = self._clock()
         if beat.role in ("api", "joining"):
-            self._take_guest(node_id, now)
+            self._take_guest(Node(node_id, incarnation, beat.name), beat, now)
             return
         peer = self._peers.get(node_id)
         if peer is not None and peer.node.incarnation == incarnation:
@@ -259,12 +253,13 @@ class NetworkMembership:
         _log.info("a node joined", node=node.name, node_id=node.id, incarnation=node.incarnation)
         self._changed(NodeChange(node, "up"))
 
-    def _take_guest(self, node_id: str, now: float) -> None:
-        if not self.hears(node_id):
-            self._guests = {guest: at for guest, at in self._guests.items() if now - at <= self.timing.timeout}
+    def _take_guest(self, node: Node, beat: Beat, now: float) -> None:
+        if not self.hears(node.id):
+            until = now - self.timing.timeout
+            self._guests = {key: guest for key, guest in self._guests.items() if guest.seen_at >= until}
             self._beat(now)
-        if node_id in self._guests or len(self._guests) < _MOST_GUESTS:
-            self._guests[node_id] = now
+        if node.id in self._guests or len(self._guests) < _MOST_GUESTS:
+            self._guests[node.id] = Peer(node, beat, now)
 
     def take_stranger(self, node_id: str, incarnation: int, beat: Beat) -> None:
         """A node of a version that does not fit lives. It hears of this one at once, and does not start then."""

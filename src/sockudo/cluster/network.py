@@ -21,6 +21,7 @@ from sockudo.cluster.carrier import Carrier
 from sockudo.cluster.items import ALL, Item, Request, node_topic
 from sockudo.cluster.members import NetworkMembership, Timing
 from sockudo.cluster.ports import Answers, Node, NodeChange, Received, Receiver
+from sockudo.cluster.quiet import QuietTopics
 from sockudo.cluster.requests import RequestCounts, Requests
 from sockudo.cluster.wire import (
     OLDEST_VERSION,
@@ -33,6 +34,7 @@ from sockudo.cluster.wire import (
     ItemReader,
     Opened,
     Ping,
+    Quiet,
     encode,
     envelopes,
 )
@@ -73,8 +75,7 @@ class NetworkBus:
     def __init__(
         self, carrier: Carrier, me: Node, timing: Timing, clock: Callable[[], float], *, guest: bool = False
     ) -> None:
-        loop = asyncio.get_running_loop()
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self.carrier = carrier
         self.alone = True
         self.networked = True
@@ -94,6 +95,8 @@ class NetworkBus:
         self._floor = 0
         # Topics that are subscribed to, and how far each sender has come there; two of them since the node opened.
         self._places: dict[str, dict[str, _Place]] = {topic: {} for topic in (ALL, node_topic(me.id))}
+        self.quiet = QuietTopics(self.membership, self._send, self._places.__contains__, self._gap, clock, guest=guest)
+        self._wanted = carrier.interested or self.quiet.wanted
         self._confirming: dict[str, asyncio.Future[None]] = {}
         self._idle: OrderedDict[str, float] = OrderedDict()
         self._requests = Requests(self.membership, self._put)
@@ -176,6 +179,7 @@ class NetworkBus:
 
     def _tick(self) -> None:
         self.membership.tick()
+        self.quiet.tick()
         self._end_idle()
         self._timer = self._loop.call_later(self.membership.timing.beat / 4, self._tick)
 
@@ -244,8 +248,8 @@ class NetworkBus:
         if topic in self._places:
             return self._confirming.get(topic)
         self._places[topic] = {}
-        confirming = asyncio.ensure_future(self.carrier.subscribe(topic))
-        self._confirming[topic] = confirming
+        waits = self.quiet.confirm(topic, self.carrier.subscribe(topic))
+        confirming = self._confirming[topic] = asyncio.ensure_future(waits)
         confirming.add_done_callback(lambda done: self._confirmed(topic, done))
         return confirming
 
@@ -280,7 +284,7 @@ class NetworkBus:
         self.carrier.unsubscribe(topic)
 
     def interested(self, topic: str) -> bool:
-        return not self.alone and self.carrier.interested(topic)
+        return not self.alone and self._wanted(topic)
 
     # ---- what the carrier tells ----
 
@@ -357,12 +361,15 @@ class NetworkBus:
                 members.take_beat(sender.id, sender.incarnation, item)
             case Bye():
                 members.take_bye(sender.id, sender.incarnation)
+                self.quiet.forget(sender.id)
             case Dead():
                 self._take_dead(item)
             case Ask():
                 self._requests.take_ask(sender, item)
             case Answer():
                 self._requests.take_answer(sender, item)
+            case Quiet():
+                self.quiet.take(sender, item)
             case _:
                 if topic in self.topics and self._receiver is not None:
                     self.counts.received += 1

@@ -1,16 +1,17 @@
-"""Asking the node that owns a key, which may be this one and may change meanwhile."""
+"""Which node owns a key; asking it, which may be this one and another one meanwhile."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
 from sockudo.cluster.items import Request
-from sockudo.cluster.ports import DEADLINE, Bus, Membership
+from sockudo.cluster.ports import DEADLINE, Bus, Membership, Node
 from sockudo.errors import SockudoError
 
-__all__ = ["OwnerCounts", "Sleep", "ask_owner"]
+__all__ = ["OwnerCounts", "Sleep", "ask_owner", "ranked_owners"]
 
 T = TypeVar("T")
 
@@ -20,6 +21,16 @@ Sleep = Callable[[float], Awaitable[None]]
 # How often the owner is looked for, and the seconds in between.
 _ATTEMPTS: Final = 4
 _PAUSE: Final = 0.2
+
+
+def ranked_owners(key: str, nodes: Iterable[Node]) -> list[Node]:
+    """The nodes in the order in which they take a key, by rendezvous hashing: the first owns it, the second follows.
+
+    Every node that sees the same nodes computes the same order, without asking; when a node comes or goes only the keys
+    that it gains or loses move.
+    """
+    text = key.encode()
+    return sorted(nodes, key=lambda node: blake2b(text, key=node.id.encode(), digest_size=16).digest(), reverse=True)
 
 
 class OwnerCounts:

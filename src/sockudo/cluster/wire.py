@@ -30,11 +30,16 @@ __all__ = [
     "ItemReader",
     "Opened",
     "Ping",
+    "Quiet",
+    "QuietAnswer",
+    "QuietAsk",
+    "QuietEnd",
+    "QuietEnded",
     "encode",
     "envelopes",
 ]
 
-VERSION: Final = 100
+VERSION: Final = 101
 """Of the protocol between nodes: a hundred for each change of meaning, one for each addition of a kind or a field."""
 
 OLDEST_VERSION: Final = 100
@@ -97,6 +102,41 @@ class Answer(Item, frozen=True, tag="answer"):
     failed: bool = False
 
 
+class Quiet(Item, frozen=True):
+    """What nodes send each other about topics that one of them does not want."""
+
+
+class QuietAsk(Quiet, frozen=True, tag="quiet_ask"):
+    """The sender publishes on topics: which other node does not want them, for so many seconds from now?"""
+
+    number: int
+    topics: tuple[str, ...]
+    seconds: float
+
+
+class QuietAnswer(Quiet, frozen=True, tag="quiet_answer"):
+    """The promise for question ``number``, but for the topics with the indexes ``wanted``."""
+
+    number: int
+    wanted: tuple[int, ...] = ()
+
+
+class QuietEnd(Quiet, frozen=True, tag="quiet_end"):
+    """The sender wants the topic, whatever it promised; it goes on when this is answered.
+
+    Only a node answers that has the sender among its live ones, and so will ask it.
+    """
+
+    number: int
+    topic: str
+
+
+class QuietEnded(Quiet, frozen=True, tag="quiet_ended"):
+    """From now on the sender publishes on the topic of `QuietEnd` ``number``."""
+
+    number: int
+
+
 class Envelope(msgspec.Struct, frozen=True, array_like=True):
     """Items of one sender on one topic; ``first`` is the number of the first one, counted from 1 per topic."""
 
@@ -107,7 +147,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     items: tuple[msgspec.Raw, ...]
 
 
-_SYSTEM: Final = (Beat, Ping, Dead, Bye, Ask, Answer)
+_SYSTEM: Final = (Beat, Ping, Dead, Bye, Ask, Answer, QuietAsk, QuietAnswer, QuietEnd, QuietEnded)
 
 
 class Opened(NamedTuple):

@@ -19,6 +19,7 @@ def node_measures(bus: NetworkBus, driver: str, owned: OwnerCounts) -> Iterator[
     counts = bus.counts
     for name, text, value in (
         ("node_items_sent_total", "Items published for other nodes", counts.sent),
+        ("node_items_unwanted_total", "Items not sent, as no other node wanted them", bus.quiet.unwanted),
         ("node_items_received_total", "Items that other nodes published, as they came in", counts.received),
         ("node_items_repeated_total", "Items that came again and were left out", counts.repeated),
         ("node_items_fenced_total", "Items kept back, as others may have held this node dead", counts.fenced),

@@ -15,7 +15,7 @@ from typing import ClassVar, Final, NamedTuple
 from sockudo.base.clock import Clock
 from sockudo.base.tasks import end_tasks, start_tasks
 from sockudo.cluster.items import Item, Request, node_topic
-from sockudo.cluster.members import ranked_owners
+from sockudo.cluster.owners import ranked_owners
 from sockudo.cluster.ports import Bus, Membership, Node, NodeChange, Received
 from sockudo.cluster.router import Router
 from sockudo.hub import Hub

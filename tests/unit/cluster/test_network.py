@@ -1,16 +1,21 @@
-"""A node does not start among others that it cannot understand."""
+"""A node does not start among others that it cannot understand; how it subscribes."""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
 
 import msgspec
 import pytest
 
 from sockudo import errors
-from sockudo.cluster.items import ALL, Item
+from sockudo.cluster.items import ALL, Item, Request
 from sockudo.cluster.members import Timing
 from sockudo.cluster.network import join_carrier
+from sockudo.cluster.ports import Received
 from sockudo.cluster.wire import OLDEST_VERSION, VERSION, Beat, Bye, Envelope, encode
 from support.carriers import Heard, MemoryBroker
+from support.virtual_time import in_virtual_time
 from support.waiting import until
 
 
@@ -75,3 +80,47 @@ async def test_one_that_comes_later_is_no_live_node_and_hears_of_this_one_at_onc
     stranger.say(Bye())
     await until(lambda: not bus.membership.strangers())
     await bus.close()
+
+
+class _Gaps:
+    """A receiver that takes nothing."""
+
+    items = requests = ()
+
+    def __init__(self) -> None:
+        self.gaps: list[str] = []
+
+    def receive(self, received: Received) -> None:
+        raise AssertionError(received)
+
+    def answer(self, request: Request) -> None:
+        raise AssertionError(request)
+
+    def gap(self, topics: Sequence[str]) -> None:
+        self.gaps += topics
+
+
+@in_virtual_time
+async def test_a_subscription_that_is_confirmed_late_may_have_missed_something() -> None:
+    broker, clock = MemoryBroker(knowing=False), asyncio.get_running_loop().time
+    a, b = [join_carrier(broker.carrier(), name, Timing(2.0, 40.0), clock) for name in "ab"]
+    receiver = _Gaps()
+    b.attach(receiver)
+    for bus in (a, b):
+        await bus.open()
+    first = b.subscribe("c:app:first")
+    assert first is not None
+    await first
+    assert receiver.gaps == []
+    await until(lambda: not a.interested("c:app:room"))
+    assert a.quiet.unwanted == 1
+    a.carrier.mute = True  # type: ignore[attr-defined]
+    began = clock()
+    confirmed = b.subscribe("c:app:room")
+    assert confirmed is not None
+    await confirmed
+    # The asker did not answer: it relies on the promise for less time than that.
+    assert 8 < clock() - began < 11
+    assert receiver.gaps == ["c:app:room"]
+    for bus in (a, b):
+        await bus.close()

@@ -69,6 +69,7 @@ class NatsCarrier:
         self._turn: asyncio.Handle | None = None
 
     max_payload = _MAX_PAYLOAD
+    interested = None
 
     @property
     def name(self) -> str:
@@ -116,9 +117,6 @@ class NatsCarrier:
         del self._topics[sid], self._subjects[topic]
         if self._confirmations.forget(topic) and self._link.current is not None:
             self._link.current.write(b"UNSUB %b\r\n" % sid)
-
-    def interested(self, topic: str) -> bool:
-        return True
 
     def reconnect(self) -> None:
         self._link.reconnect()

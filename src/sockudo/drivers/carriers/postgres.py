@@ -64,6 +64,7 @@ class PostgresCarrier:
     """A `Carrier` on a PostgreSQL database."""
 
     max_payload = _MAX_PAYLOAD
+    interested = None
 
     def __init__(
         self,
@@ -140,9 +141,6 @@ class PostgresCarrier:
     def unsubscribe(self, topic: str) -> None:
         # It goes on listening to the channel: there are few, and they have other topics.
         self._topics.discard(topic)
-
-    def interested(self, topic: str) -> bool:
-        return True
 
     def reconnect(self) -> None:
         self._link.reconnect()

@@ -43,6 +43,8 @@ def unreachable(access: RedisAccess, problem: object) -> SockudoError:
 class RedisCarrier:
     """A carrier on one Redis server, or on the master of Sentinels."""
 
+    interested = None
+
     def __init__(self, access: RedisAccess, prefix: str, pace: Pace = Pace()) -> None:  # noqa: B008 - a constant
         self.name = f"redis at {access.place}"
         self.max_payload = MAX_PAYLOAD
@@ -82,9 +84,6 @@ class RedisCarrier:
     def unsubscribe(self, topic: str) -> None:
         self._link.discard(topic)
         self._waiters.forget(topic)
-
-    def interested(self, topic: str) -> bool:
-        return True
 
     def reconnect(self) -> None:
         self._link.reconnect("nothing came through it")

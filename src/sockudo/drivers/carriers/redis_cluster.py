@@ -57,6 +57,8 @@ class _SentAgain(bytes):
 class RedisClusterCarrier:
     """A carrier on all masters of a Redis Cluster, a link for each."""
 
+    interested = None
+
     def __init__(self, access: RedisAccess, prefix: str, pace: Pace = Pace()) -> None:  # noqa: B008 - a constant
         self.name = f"redis at {access.place}"
         self.max_payload = MAX_PAYLOAD
@@ -136,9 +138,6 @@ class RedisClusterCarrier:
         self._astray.discard(topic)
         self._moved.discard(topic)
         self._waiters.forget(topic)
-
-    def interested(self, topic: str) -> bool:
-        return True
 
     def reconnect(self) -> None:
         for link in self._links.values():
