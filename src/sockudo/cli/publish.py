@@ -14,7 +14,7 @@ from sockudo.cli.target import ServerOptions, Target, with_server
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["publish"]
+__all__ = ["publish", "read_data"]
 
 
 Channel = Annotated[str, typer.Argument(metavar="CHANNEL", help="The channel to publish to.")]
@@ -71,7 +71,7 @@ def publish(
     """Publish an event."""
     import asyncio
 
-    text = _read(data, as_text=as_text)
+    text = read_data(data, as_text=as_text)
     channels = [channel, *(more or [])]
     for name in channels:
         if name.startswith("private-encrypted-"):
@@ -143,7 +143,7 @@ def _header(text: str) -> str | int | float | bool:
     return value if isinstance(value, str | int | float) else text
 
 
-def _read(data: str | None, *, as_text: bool) -> str | None:
+def read_data(data: str | None, *, as_text: bool) -> str | None:
     """The data to send. Text that begins like a JSON document must be one: a typing error would arrive as a string."""
     import json
     import sys

@@ -198,6 +198,35 @@ class ApiClient:
         parameters = {name: str(value) for name, value in given.items() if value is not None}
         return await self.request("GET", f"{_history(channel, True)}/snapshot", parameters)
 
+    # ---- messages that change ----
+
+    async def message(self, channel: str, message_serial: str) -> dict[str, Any]:
+        """A message as it reads now, in ``item``."""
+        return await self.request("GET", _message(channel, message_serial))
+
+    async def message_versions(
+        self,
+        channel: str,
+        message_serial: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        oldest_first: bool = False,
+    ) -> dict[str, Any]:
+        """A page of a message's versions. For the next one pass the ``next_cursor`` of this one."""
+        parameters = {"direction": "oldest_first" if oldest_first else "newest_first"}
+        if limit is not None:
+            parameters["limit"] = str(limit)
+        if cursor is not None:
+            parameters["cursor"] = cursor
+        return await self.request("GET", f"{_message(channel, message_serial)}/versions", parameters)
+
+    async def change_message(
+        self, channel: str, message_serial: str, action: str, changes: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Make a new version by an update, a delete or an append; ``changes`` are the fields of the request."""
+        return await self.request("POST", f"{_message(channel, message_serial)}/{action}", body=dict(changes))
+
     # ---- webhooks ----
 
     async def webhooks(self) -> dict[str, Any]:
@@ -321,6 +350,10 @@ def _reply(response: httpx.Response) -> dict[str, Any]:
 
 def _history(channel: str, presence: bool) -> str:
     return f"/channels/{_segment(channel)}/{'presence/' if presence else ''}history"
+
+
+def _message(channel: str, message_serial: str) -> str:
+    return f"/channels/{_segment(channel)}/messages/{_segment(message_serial)}"
 
 
 def _operation(name: str, channel: str, reason: str, requested_by: str | None) -> dict[str, Any]:

@@ -37,6 +37,7 @@ __all__ = ["app"]
 
 _GROUPS: Final = {
     "history": "sockudo.cli.history",
+    "message": "sockudo.cli.message",
     "webhooks": "sockudo.webhooks.cli",
     "push": "sockudo.push.cli",
     "dashboard": "sockudo.cli.dashboard",
@@ -49,7 +50,7 @@ _GROUPS: Final = {
 
 _PANELS: Final = {
     "Run a server": ("serve", "restart", "config", "apps", "dashboard", "nodes", "backup", "restore"),
-    "Publish and listen": ("publish", "listen", "client", "channels", "history", "token"),
+    "Publish and listen": ("publish", "listen", "client", "channels", "history", "message", "token"),
     "Webhooks and notifications": ("webhooks", "push"),
     "Find what is wrong": ("doctor", "tail", "explain", "version"),
 }

@@ -227,6 +227,22 @@ async def test_pages_of_what_a_channel_keeps() -> None:
         assert {request.method for request in recorder.requests} == {"GET"}
 
 
+async def test_a_message_and_its_versions_have_places_of_their_own() -> None:
+    recorder = Recorder()
+    place = "/apps/4471/channels/chat%3A1/messages/00%3Aa%3A01"
+    async with _client(recorder) as api:
+        await api.message("chat:1", "00:a:01")
+        assert recorder.target.startswith(f"{place}?auth_key=")
+        await api.message_versions("chat:1", "00:a:01", limit=5, cursor="v:1", oldest_first=True)
+        assert recorder.target.startswith(f"{place}/versions?direction=oldest_first&limit=5&cursor=v%3A1&auth_key=")
+        await api.message_versions("chat:1", "00:a:01")
+        assert recorder.target.startswith(f"{place}/versions?direction=newest_first&auth_key=")
+        assert {request.method for request in recorder.requests} == {"GET"}
+        await api.change_message("chat:1", "00:a:01", "append", {"data": "!"})
+        assert recorder.target.startswith(f"{place}/append?")
+        assert recorder.body == {"data": "!"}
+
+
 async def test_operations_name_channel_and_operation_again() -> None:
     recorder = Recorder()
     confirmed = {"confirm_channel": "harbor", "confirm_operation": "purge", "reason": "why"}
