@@ -457,6 +457,7 @@ export class Sockudo extends Emitter {
         return
       case "signin_success":
         this.#answers.answered("signin", undefined, frame.data)
+        this.emit("pusher:signin_success", parsed(frame.data), frame)
         return
       case "auth_success":
         this.#answers.answered("auth", undefined, frame.data)
