@@ -40,10 +40,19 @@ def _of_messages(history: History) -> Iterator[Numbers | Distribution]:
         "history_evictions_total", "counter", "Messages that retention took", _by_app(_messages(evicted.messages))
     )
     yield Numbers("history_evicted_bytes_total", "counter", "Their bytes", _by_app(_messages(evicted.size)))
+    yield from _of_versions(history)
     depth = history.runtime_status()["queue_depth"]
     yield Numbers("history_queue_depth", "gauge", "Messages and events that wait to be stored", [({}, float(depth))])
     degraded = _messages(history.degraded())
     yield from _states("history", degraded, {}, _each(totals, "reset_required"))
+
+
+def _of_versions(history: History) -> Iterator[Numbers]:
+    totals = {group.app_id: total for group, total in history.totals.items() if group.versions}
+    gone = {group.app_id: float(count) for group, count in history.evicted.messages.items() if group.versions}
+    yield Numbers("history_retained_versions", "gauge", "Versions stored now", _by_app(_each(totals, "messages")))
+    yield Numbers("history_retained_version_bytes", "gauge", "Their bytes", _by_app(_each(totals, "size")))
+    yield Numbers("history_version_evictions_total", "counter", "Versions that retention took", _by_app(gone))
 
 
 def _of_presence(presence: PresenceHistory) -> Iterator[Numbers | Distribution]:

@@ -12,7 +12,7 @@ from sockudo.base.message_records import Change
 from sockudo.hub import AppState
 from sockudo.sessions.context import SessionContext
 
-__all__ = ["BACKEND", "Changer", "changer_of"]
+__all__ = ["Changer", "changer_of"]
 
 _ANY: Final[dict[Change, Operation]] = {
     "update": Operation.MESSAGE_UPDATE_ANY,
@@ -32,10 +32,6 @@ class Changer(NamedTuple):
     client_id: str | None = None
     owner: str | UnsetType | None = UNSET
     actor: str | None = None
-
-
-BACKEND: Final = Changer()
-"""The app's own backend."""
 
 
 def changer_of(state: AppState, socket_id: str | None, channel: str, action: Change, client_id: str | None) -> Changer:

@@ -32,6 +32,9 @@ PROMISED = {
     **{f"history_{name}": kind for name, kind in COMMON.items()},
     **{f"presence_history_{name}": kind for name, kind in COMMON.items()},
     "history_retained_messages": "gauge",
+    "history_retained_versions": "gauge",
+    "history_retained_version_bytes": "gauge",
+    "history_version_evictions_total": "counter",
     "presence_history_retained_events": "gauge",
 }
 
