@@ -17,6 +17,7 @@ from support.joined import FEATURES, Pair, pair_of
 from support.nats import NatsProcess
 from support.redis import PASSWORD, RedisProcess
 from support.redis_sets import ClusterSet
+from support.waiting import until
 
 
 def adapter_of(driver: str, request: pytest.FixtureRequest) -> dict[str, object]:
@@ -93,10 +94,7 @@ async def test_a_user_is_ended_wherever_it_is(pair: Pair) -> None:
     client = await pair.client(1)
     await client.signin("ana")
     await pair.backends[0].terminate("ana")
-    for _ in range(100):
-        if client.closed is not None:
-            break
-        await asyncio.sleep(0.05)
+    await until(lambda: client.closed is not None, "the end of the connection")
     assert client.closed is not None
     assert client.closed.code == 4009
 

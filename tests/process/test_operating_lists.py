@@ -12,6 +12,7 @@ import pytest
 
 from sockudo.dashboard import everywhere
 from support.joined import Pair, pair_of
+from support.waiting import until
 
 _PASSWORD = "correct horse battery"
 
@@ -77,10 +78,7 @@ async def test_a_connection_of_another_node_is_shown_and_closed(pair: Pair, http
     assert "<dd>node-b</dd>" in (await http.get(f"/connections/{client.socket_id}")).text
     answer = await http.delete(f"/api/v1/connections/{client.socket_id}")
     assert (answer.status_code, answer.json()) == (200, {"ok": True})
-    for _ in range(100):
-        if client.closed is not None:
-            break
-        await asyncio.sleep(0.02)
+    await until(lambda: client.closed is not None, "the end of the connection")
     assert client.closed is not None
     assert client.closed.code == 4009
     assert here.closed is None
@@ -94,7 +92,7 @@ async def test_a_channel_is_that_of_all_nodes(pair: Pair, http: httpx.AsyncClien
         await client.subscribe("cache-news")
     await pair.backends[1].publish("cache-news", "tide", {"height": 3})
     place = "channels/app/presence-room"
-    for _ in range(100):
+    for _ in range(1000):
         about = await asked(http, place)
         if about["user_count"] == 3:
             break
@@ -131,7 +129,7 @@ async def test_problems_of_all_nodes_are_one_list(pair: Pair, http: httpx.AsyncC
         client = await pair.client(server)
         await client.send_event("client-wave", "news", {})
         await client.expect_error(4301)
-    for _ in range(100):
+    for _ in range(1000):
         [group] = (await asked(http, "problems", kinds="frame_refused"))["items"]
         if group["count"] == 3:
             break

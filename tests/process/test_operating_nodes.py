@@ -167,10 +167,7 @@ async def test_a_node_is_drained_from_another_one(watched: Pair) -> None:
     answer = await until_up(watched, 1, lambda answer: answer.status_code == 503)
     assert answer.text == "DRAINING"
     for client in clients:
-        for _ in range(100):
-            if client.closed is not None:
-                break
-            await asyncio.sleep(0.05)
+        await until(lambda of=client: of.closed is not None, "the end of the connection")
         assert client.closed is not None
         assert client.closed.code == 4200
     await until_well(watched, 0)

@@ -45,7 +45,7 @@ class Reports:
 
     async def until(self, *expected: tuple[str, ...]) -> None:
         """Waits until exactly these were reported, in any order, and a moment for what should not be."""
-        for _ in range(200):
+        for _ in range(1000):
             if len(self.seen) >= len(expected):
                 break
             await asyncio.sleep(0.05)

@@ -19,6 +19,7 @@ from sockudo.client.events import Event
 from sockudo.client.http import ApiClient
 from sockudo.client.wire import Wire
 from sockudo.testing import RecordingClient
+from support.joined import PatientClient
 from support.parts import cannot_run
 from support.redis import PASSWORD, RedisProcess
 from support.server import DEFAULT_APP, FROM_NOTHING, ServerProcess, app_record, start_server
@@ -76,7 +77,7 @@ class Deploy:
         return server, await self._stack.enter_async_context(ApiClient(server.url, APP))
 
     async def client(self, server: ServerProcess, **options: Any) -> RecordingClient:
-        return await self._stack.enter_async_context(await RecordingClient.connect(server.url, APP, **options))
+        return await self._stack.enter_async_context(await PatientClient.connect(server.url, APP, **options))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from sockudo.client.auth import Credentials
+from sockudo.client.events import Event
 from sockudo.client.http import ApiClient
 from sockudo.cluster.in_process import Network
 from sockudo.cluster.network import NetworkBus
@@ -19,8 +20,9 @@ from sockudo.config import load
 from sockudo.server.server import Server
 from sockudo.testing import RecordingClient
 from support.carriers import MemoryBroker, MemoryCarrier
+from support.waiting import PATIENCE
 
-__all__ = ["APP", "FEATURES", "Pair", "pair_of"]
+__all__ = ["APP", "FEATURES", "Pair", "PatientClient", "pair_of"]
 
 APP = Credentials("app", "key", "secret")
 FEATURES = {"enable_client_messages": True, "enable_user_authentication": True}
@@ -35,6 +37,16 @@ CONFIG = {
         }
     },
 }
+
+
+class PatientClient(RecordingClient):
+    """One that waits for as long as a busy machine may take."""
+
+    async def _answer(self, event: str, channel: str | None, seconds: float) -> Event:
+        return await super()._answer(event, channel, max(seconds, PATIENCE))
+
+    async def _wait_for(self, matches: Callable[[Event], bool], described: str, seconds: float) -> Event:
+        return await super()._wait_for(matches, described, max(seconds, PATIENCE))
 
 
 class Pair:
@@ -96,7 +108,7 @@ class Pair:
 
     async def client(self, server: int, **options: Any) -> RecordingClient:
         url = f"http://127.0.0.1:{self.servers[server].port}"
-        return await self._stack.enter_async_context(await RecordingClient.connect(url, APP, **options))
+        return await self._stack.enter_async_context(await PatientClient.connect(url, APP, **options))
 
 
 @asynccontextmanager
