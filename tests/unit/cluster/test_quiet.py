@@ -252,15 +252,17 @@ async def test_a_late_answer_does_not_end_a_newer_promise() -> None:
     net = await acquainted("a", "b")
     a, b = net.nodes.values()
     a.become_quiet()
-    net.now += 1
-    b.subscribe()
-    ended = [(sender.me, item) for sender, _, item in net.sent if isinstance(item, QuietEnd)]
-    net.deliver()
-    [(_, end)] = ended
+    confirmation = b.subscribe()
+    [(_, _, end)] = net.sent
+    net.sent.clear()
+    a.take(b.me, end)
+    [(_, _, late)] = net.sent
+    net.sent.clear()
+    confirmation.give_up()
     b.topics.discard(TOPIC)
-    net.pass_time(10)
-    a.become_quiet()
-    b.take(a.me, QuietEnded(end.number))
+    net.now += 1
+    b.take(a.me, QuietAsk(99, (TOPIC,), 10.0))
+    b.take(a.me, late)
     assert not b.subscribe().came
 
 
@@ -287,9 +289,12 @@ async def test_a_question_without_a_node_counts_no_more_when_it_comes() -> None:
     a.of.tick()
     [(_, _, ask)] = net.sent
     net.sent.clear()
-    net.join("c").subscribe()
+    c = net.join("c")
+    c.subscribe("c:app:other")
+    net.deliver()
     b.take(a.me, ask)
     net.deliver()
+    assert c.subscribe().came
     assert a.of.wanted(TOPIC)
 
 
@@ -329,9 +334,10 @@ async def test_nodes_of_the_version_before_are_neither_asked_nor_waited_for() ->
     a.become_quiet()
     old = net.join("o", version=OLDEST_VERSION)
     assert a.subscribe("c:app:second").came
+    net.pass_time(10)
     a.publish(20)
     a.of.tick()
-    net.deliver()
+    assert not net.deliver()
     assert a.of.wanted(TOPIC)
     del net.nodes["o"]
     for node in net.nodes.values():
@@ -353,6 +359,22 @@ async def test_a_node_that_counts_nowhere_asks_and_is_not_asked() -> None:
     net.deliver()
     assert confirmation.came
     assert a.of.wanted(TOPIC)
+    assert guest.of.wanted(TOPIC)
+
+
+async def test_a_node_that_counts_nowhere_has_to_know_those_that_come_as_well() -> None:
+    net = await acquainted("a", "b")
+    guest = net.join("g", guest=True)
+    guest.become_quiet()
+    c = net.join("c", known=False)
+    for other in ("a", "b"):
+        net.nodes[other].meet(c)
+    confirmation = c.subscribe()
+    net.pass_time(1)
+    assert not confirmation.came
+    guest.meet(c)
+    net.pass_time(0.5)
+    assert confirmation.came
     assert guest.of.wanted(TOPIC)
 
 
