@@ -13,7 +13,7 @@ from clients.web import Site, WebClient, in_page
 from support.server import ServerProcess
 from support.waiting import wait_until
 
-__all__ = ["PageWithSockets", "Tab", "connections", "leader"]
+__all__ = ["PageWithSockets", "Tab", "expect_connections", "leader"]
 
 SomeTab = TypeVar("SomeTab", bound="PageWithSockets")
 
@@ -105,7 +105,11 @@ def leader(tabs: Sequence[SomeTab]) -> SomeTab:
     return wait_until(lambda: next((each for each in tabs if each.leads()), None), "a tab with the connection")
 
 
-def connections(server: ServerProcess) -> int:
-    return sum(
-        int(float(found)) for found in re.findall(r"^sockudo_connected\S* (\S+)$", server.metrics(), re.MULTILINE)
-    )
+def expect_connections(server: ServerProcess, count: int) -> None:
+    """Waits until the server has so many, as its dashboard shows them: those of closed pages go in a moment."""
+
+    def found() -> bool:
+        counts = re.findall(r"^sockudo_connected\S* (\S+)$", server.metrics(), re.MULTILINE)
+        return sum(int(float(each)) for each in counts) == count
+
+    wait_until(found, f"{count} connections")
