@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import importlib.util
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.client import HTTPConnection
@@ -58,13 +57,11 @@ class Crowded:
         self._connection = HTTPConnection(server.host, server.metrics_port, timeout=10)
         stack.callback(self._connection.close)
 
-    def ask(self, page: str) -> tuple[int, bytes, float]:
-        """Status, body and seconds."""
-        began = time.perf_counter()
+    def ask(self, page: str) -> tuple[int, bytes]:
+        """Status and body."""
         self._connection.request("GET", page.format(**self.names), headers={"Authorization": f"Bearer {PASSWORD}"})
         answer = self._connection.getresponse()
-        body = answer.read()
-        return answer.status, body, time.perf_counter() - began
+        return answer.status, answer.read()
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +72,13 @@ def crowded() -> Iterator[Crowded]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_is_there_and_quick(crowded: Crowded, page: str) -> None:
-    answers = [crowded.ask(page) for _ in range(4)]
-    assert {status for status, _, _ in answers} == {200}, answers[0][1][:500]
-    # The best of some: what is slow by itself is slow each time, and a busy machine is not meant.
-    assert min(seconds for _, _, seconds in answers) < LIMIT
+    # What the first one makes ready counts for none.
+    answers = [crowded.ask(page)]
+    before = crowded.server.cpu_seconds
+    answers += [crowded.ask(page) for _ in range(4)]
+    assert {status for status, _ in answers} == {200}, answers[0][1][:500]
+    # A busy machine is not meant.
+    assert crowded.server.cpu_seconds - before < 4 * LIMIT
 
 
 def test_no_page_is_left_out_of_the_table() -> None:
