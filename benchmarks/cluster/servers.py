@@ -14,8 +14,8 @@ from pathlib import Path
 
 from benchmarks.databases import postgres
 from benchmarks.peers import PEERS, Command, Peer, sockudo_config
-from benchmarks.processes import Running, running
-from benchmarks.settings import BUILD
+from benchmarks.processes import Running, pinned, running
+from benchmarks.settings import BUILD, CLIENT_CORE
 from benchmarks.tools import Missing, output_of, run
 
 __all__ = ["BROKERS", "centrifugo", "fleet", "node"]
@@ -96,7 +96,14 @@ def _broker(scheme: str, package: str, *command: str) -> Iterator[str]:
         raise Missing(f"{command[0]} is missing: install it (Debian: apt install {package})")
     port = _free_port()
     folder = Path(tempfile.mkdtemp(prefix=f"bench-{scheme}-"))
-    process = subprocess.Popen([*command, str(port)], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        [*command, str(port)],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=pinned(CLIENT_CORE),
+    )
     try:
         deadline = time.monotonic() + _START_SECONDS
         while True:

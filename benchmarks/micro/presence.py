@@ -2,7 +2,7 @@
 lasts: real processes, joined by the Unix sockets of workers or by a Redis of this run.
 
 Each member is a connection of its own. A message of the size of `member_added` to the same subscribers is measured
-beside it: what is above that is the price of presence. Turns are by the clock, so look at them on a machine that has
+turn about with it: what is above that is the price of presence. Turns are by the clock, so look at them on a machine that has
 nothing else to do.
 
     .venv/bin/python benchmarks/micro/presence.py [--members 10000] [--joins 40] [mesh redis]
@@ -14,14 +14,17 @@ import argparse
 import asyncio
 import contextlib
 import json
+import operator
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -157,32 +160,29 @@ async def fill(nodes, members):
     return crowd
 
 
-async def cost(nodes, count, act):
-    """Milliseconds of CPU on each node for one of ``count`` acts, a quarter of a second apart, and the longest turn."""
-    await asyncio.sleep(1)
-    idle = nodes.cpu()
-    await asyncio.sleep(2)
+async def cost(nodes, act):
+    """Milliseconds of CPU on each node within a quarter of a second that begins with an act."""
     before = nodes.cpu()
-    at_rest = [(after - earlier) / 2 for earlier, after in zip(idle, before, strict=True)]
-    nodes.lag()
-    began = time.perf_counter()
-    for number in range(count):
-        await act(number)
-        await asyncio.sleep(0.25)
-    took = time.perf_counter() - began
-    used = [after - earlier for earlier, after in zip(before, nodes.cpu(), strict=True)]
-    each = [(spent - rest * took) * 1000 / count for spent, rest in zip(used, at_rest, strict=True)]
-    return each, nodes.lag()
+    await act()
+    await asyncio.sleep(0.25)
+    return [(after - earlier) * 1000 for earlier, after in zip(before, nodes.cpu(), strict=True)]
+
+
+def medians(costs):
+    return [statistics.median(each) for each in zip(*costs, strict=True)]
 
 
 def shown(each):
-    return ", ".join(f"{spent:.1f}" for spent in each)
+    return ", ".join(f"{spent:.2f}" for spent in each)
 
 
 async def measure(nodes, options):
     await fill(nodes, options.members)
     newcomers = await connect(nodes.ports[0], options.joins)
     backend = ApiClient(f"http://127.0.0.1:{nodes.ports[0]}", APP)
+
+    async def rest():
+        pass
 
     async def publish(number):
         await backend.publish(ROOM, "said", {"user_id": f"newcomer-{number}", "user_info": None})
@@ -191,10 +191,17 @@ async def measure(nodes, options):
         newcomers[number].join(ROOM, f"newcomer-{number}")
         await joined([newcomers[number]])
 
-    message, lag = await cost(nodes, options.joins, publish)
-    print(f"  a message: {shown(message)} ms of CPU on the nodes, longest turn {lag:.0f} ms")
-    came, lag = await cost(nodes, options.joins, join)
-    print(f"  a join: {shown(came)} ms of CPU on the nodes, longest turn {lag:.0f} ms")
+    await asyncio.sleep(1)
+    nodes.lag()
+    costs = {"rest": [], "message": [], "join": []}
+    for number in range(options.joins):
+        # Turn about: what else the machine does is the same for all.
+        for name, act in (("rest", rest), ("message", partial(publish, number)), ("join", partial(join, number))):
+            costs[name].append(await cost(nodes, act))
+    at_rest, message, came = (medians(costs[name]) for name in ("rest", "message", "join"))
+    print(f"  a message: {shown(map(operator.sub, message, at_rest))} ms of CPU on the nodes")
+    print(f"  a join: {shown(map(operator.sub, came, at_rest))} ms, {shown(map(operator.sub, came, message))} more than the message")
+    print(f"  longest turn meanwhile {nodes.lag():.0f} ms")
     if nodes.processes:
         nodes.lag()
         nodes.processes[-1].kill()
