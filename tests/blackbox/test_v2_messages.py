@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
+from blackbox.api import Api
 from blackbox.changing import VERSIONED, changed, create, headers_of, message_path
+from blackbox.timed import TimedServer
 from support.raw import assert_error
 from support.server import DEFAULT_APP, ServerProcess, app_record, start_server
 from support.signing import Credentials
 from support.websocket import Connect, Event, WebSocket
 
 OFF_APP = Credentials("off", "off-key", "off-secret")
+FEW_APP = Credentials("few", "few-key", "few-secret")
 V1_APP = Credentials("v1", "v1-key", "v1-secret")
 
 
@@ -24,6 +28,13 @@ def server() -> Iterator[ServerProcess]:
     apps = [
         app_record(DEFAULT_APP),
         app_record(OFF_APP, history={"enabled": False}),
+        app_record(
+            FEW_APP,
+            limits={
+                "max_event_payload_in_kb": 1,
+                "max_event_name_length": 10,
+            },
+        ),
         app_record(V1_APP, channels={"v1_recovery": True}),
     ]
     with start_server({**VERSIONED, "app_manager": {"array": {"apps": apps}}}) as running:
@@ -182,6 +193,22 @@ def test_bodies_that_break_a_rule(
     answer = changed(server, unique, serial, action, **body)
     assert (answer.status, answer.json()["code"]) == (400, "invalid_input")
     assert text in answer.json()["error"]
+
+
+def test_a_change_has_the_bounds_of_a_publish(server: ServerProcess, unique: str) -> None:
+    serial = create(server, unique, app=FEW_APP)["message_serial"]
+    answer = changed(server, unique, serial, "append", app=FEW_APP, data="x" * 1100)
+    assert (answer.status, answer.json()["code"]) == (413, "payload_too_large")
+    answer = changed(server, unique, serial, "update", app=FEW_APP, name="n" * 11)
+    assert answer.status == 400
+
+
+def test_a_change_counts_as_a_publish() -> None:
+    apps = [app_record(DEFAULT_APP, limits={"max_backend_events_per_second": 2})]
+    with TimedServer({**VERSIONED, "app_manager": {"array": {"apps": apps}}}) as server:
+        api, now = Api(server), int(server.clock.time())
+        change = partial(api.post, "channels/news/messages/1:a:1/append", {"data": "x"}, timestamp=now)
+        assert [change().status for _ in range(3)] == [404, 404, 429]
 
 
 def test_what_cannot_be_changed(server: ServerProcess, unique: str) -> None:

@@ -21,6 +21,7 @@ from sockudo.history import History
 from sockudo.history.message_frames import item_of
 from sockudo.history.messages import VersionsQuery
 from sockudo.hub.streams.versions import valid_serial
+from sockudo.protocol.names import check_event_name
 from sockudo.publishing.changes import ChangeRequest
 from sockudo.publishing.extras import check_extras, delivered
 from sockudo.publishing.versioned import data_of, unchangeable
@@ -58,7 +59,7 @@ def message_version_routes(edge: Edge, messages: Component[History]) -> list[Rou
 
     def route(suffix: str, answer: Answer, method: str) -> Route:
         async def endpoint(request: Request) -> Response:
-            app, channel = await authenticated_for_channel(edge, request)
+            app, channel = await authenticated_for_channel(edge, request, publishes=method == "POST")
             return json_reply(await answer(request, app, channel))
 
         return Route(f"{_MESSAGE}{suffix}", endpoint, methods=[method])
@@ -67,6 +68,7 @@ def message_version_routes(edge: Edge, messages: Component[History]) -> list[Rou
         async def answer(request: Request, app: LiveApp, channel: str) -> dict[str, Any]:
             body = await _body(request)
             wanted = _wanted(body, action)
+            _check_sizes(app, body)
             _check_versions(app, channel)
             serial = _serial(path_part(request, "message_serial"))
             state = edge.gateway.state(app)
@@ -152,6 +154,15 @@ def _wanted(body: _Change, action: Change) -> dict[str, Any]:
             "update needs one of name, data, extras, clear_fields, client_id, description, metadata and op_id"
         )
     return {**dict.fromkeys(cleared), **fields, **about}
+
+
+def _check_sizes(app: LiveApp, body: _Change) -> None:
+    """The bounds of a publish. Raises errors.EVENT_TOO_LARGE and errors.LIMIT_EXCEEDED."""
+    size, limit = len(bytes(body.data)), app.limits.max_event_payload_kb
+    if limit and size > limit * 1024:
+        raise errors.EVENT_TOO_LARGE(f"Message data ({size} bytes) exceed the limit of events ({limit}KB)")
+    if body.name:
+        check_event_name(body.name, app.limits.max_event_name_length)
 
 
 def _check_extras(extras: dict[str, Any]) -> None:

@@ -57,13 +57,17 @@ def signed_app(
     return app
 
 
-async def authenticated_for_channel(edge: Edge, request: Request) -> tuple[LiveApp, str]:
-    """The app and the channel of a question about a channel's past; counts as a read of the app.
+async def authenticated_for_channel(edge: Edge, request: Request, *, publishes: bool = False) -> tuple[LiveApp, str]:
+    """The app and the channel of a question about a channel's past; counts as a read of the app, or as a publish.
 
     Raises what `authenticated` does, errors.RATE_LIMITED and, for a name that no channel can have, errors.CHANNEL_NAME.
     """
     app = await authenticated(edge, request)
-    edge.rates.check_read(app, edge.clock.monotonic())
+    now = edge.clock.monotonic()
+    if publishes:
+        edge.rates.check_publish(app, 1, now)
+    else:
+        edge.rates.check_read(app, now)
     channel = path_part(request, "channel")
     check_channel_name(channel, max_length=app.limits.max_channel_name_length, namespaces=app.namespaces)
     return app, channel
