@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -14,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clients.node import Node
-from clients.web import BUILT, in_node
+from clients.web import BUILT, Site, in_node
 from sockudo.client import binary
 from sockudo.protocol import msgpack, protobuf
 from sockudo.protocol.delta import fossil, vcdiff
 from sockudo.protocol.frames import Frame
+from support.server import STREAMS, ServerProcess, start_server
 from unit.protocol.strategies import FRAMES
 
 MOST = 12 * 1024
@@ -45,6 +47,12 @@ CLIENT = """
   await client.connected()
   const server = Server.all[0]
 """
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with start_server(STREAMS) as running:
+        yield running
 
 
 def text(content: bytes) -> str:
@@ -284,3 +292,47 @@ def test_what_throws_in_a_callback_costs_nothing_else(web_node: Node) -> None:
       return [heard, uncaught]
     """
     assert alone(web_node, code) == [[1, 2], ["a mistake", "a mistake"]]
+
+
+def test_place_without_a_page(web_node: Node, site: Site, server: ServerProcess, unique: str) -> None:
+    """As in React Native: no document, window, navigator or location, no URL, no crypto, no events of a page."""
+    code = """async ([script, node, url, auth, name]) => {
+      const vm = require("node:vm")
+      const { NodeSocket: WebSocket } = await import(node)
+      const timers = { setTimeout, clearTimeout, setInterval, clearInterval, queueMicrotask }
+      const place = vm.createContext({ ...timers, performance: { now: () => performance.now() }, WebSocket, fetch })
+      vm.runInContext(require("node:fs").readFileSync(script, "utf8"), place)
+      const has = ["window", "document", "navigator", "location", "crypto", "URL", "URLSearchParams"]
+      const client = new place.Sockudo("app-key", { url, authEndpoint: auth })
+      const channel = client.subscribe(name)
+      const heard = new Promise((resolve) => channel.bind("client-said", resolve))
+      await channel.subscribed()
+      await channel.publish("client-said", { text: "ä" })
+      const { text } = await heard
+      client.disconnect()
+      return [vm.runInContext(`${JSON.stringify(has)}.filter((each) => each in globalThis)`, place).length, text]
+    }"""
+    places = [str(BUILT / "sockudo.js"), (BUILT / "sockudo-node.mjs").as_uri()]
+    auth = f"{site.origin}/auth"
+    assert in_node(web_node)(code, [*places, server.url, auth, f"private-{unique}"]) == [0, "ä"]
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("https://a.test", "wss://a.test/app/key"),
+        ("http://a.test:6001/", "ws://a.test:6001/app/key"),
+        ("wss://[::1]:6001/base/?x=1#y", "wss://[::1]:6001/base/app/key"),
+        ("a.test", None),
+        ("ftp://a.test", None),
+    ],
+)
+def test_address(web_node: Node, url: str, address: str | None) -> None:
+    code = """async ([built, url]) => {
+      const { default: Sockudo } = await import(built + "/sockudo.mjs")
+      return await new Promise((resolve) => {
+        class Nothing { constructor(url) { resolve(url.split("?")[0]) } close() {} }
+        try { new Sockudo("key", { url, WebSocket: Nothing }) } catch { resolve(null) }
+      })
+    }"""
+    assert in_node(web_node)(code, [BUILT.as_uri(), url]) == address

@@ -1,4 +1,5 @@
 import { SockudoError } from "./errors.js"
+import { encoded } from "./options.js"
 
 /** What a backend signs for a channel. */
 export interface ChannelAuthorization {
@@ -71,10 +72,10 @@ export async function post(url: string, body: string, type: string, headers: Tex
 }
 
 function ask(options: Endpoint<any, any>, fields: [string, string][]): Promise<any> {
-  const form = new URLSearchParams(fields)
-  for (const [name, value] of Object.entries({ ...options.params, ...options.paramsProvider?.() })) form.append(name, String(value))
+  const form = [...fields]
+  for (const [name, value] of Object.entries({ ...options.params, ...options.paramsProvider?.() })) form.push([name, String(value)])
   const headers = { ...options.headers, ...options.headersProvider?.() }
-  return post(options.endpoint!, form.toString(), "application/x-www-form-urlencoded", headers)
+  return post(options.endpoint!, encoded(form), "application/x-www-form-urlencoded", headers)
 }
 
 const handled = <Answer>(work: (callback: AuthCallback<Answer>) => void): Promise<Answer> =>

@@ -87,13 +87,19 @@ export type TagFilter =
   | { key: string; cmp: "in" | "nin"; vals: (string | number | boolean)[] }
   | { key: string; cmp: "ex" | "nex" }
 
+/** Names and values as a form or a query has them. */
+export const encoded = (fields: readonly (readonly [string, string])[]): string =>
+  fields.map((field) => field.map(encodeURIComponent).join("=")).join("&")
+
 /** Where the server is. */
 export function address(key: string, options: Options, origin: string | undefined): string {
   const { url = options.wsHost ? undefined : origin, wsPath = "" } = options
   const path = `${wsPath}/app/${encodeURIComponent(key)}`
   if (url) {
-    const { protocol, host, pathname } = new URL(url)
-    return `${/^(https|wss):/.test(protocol) ? "wss" : "ws"}://${host}${pathname.replace(/\/$/, "")}${path}`
+    // Without URL, which React Native has in parts alone.
+    const [, scheme, host, base] = /^(https?|wss?):\/\/([^/?#\s]+)([^?#\s]*)/i.exec(url) ?? []
+    if (!scheme) throw new Error(`The option url is no address such as https://realtime.example.com: ${url}`)
+    return `${/s$/i.test(scheme) ? "wss" : "ws"}://${host}${base!.replace(/\/$/, "")}${path}`
   }
   if (!options.wsHost) throw new Error("The option url or wsHost says where the server is")
   const page = (globalThis as { location?: Location }).location

@@ -5,7 +5,7 @@ import { Connection, type Prepared, type SocketConstructor, type Timing } from "
 import { Emitter } from "./emitter.js"
 import { SockudoError } from "./errors.js"
 import { type Format, type Frame, json, parsed } from "./frames.js"
-import { address, type DeltaChoice, type Options, type Parts, type SubscribeOptions } from "./options.js"
+import { address, encoded, type DeltaChoice, type Options, type Parts, type SubscribeOptions } from "./options.js"
 import { watchPage } from "./page.js"
 import { Positions } from "./positions.js"
 import { placeOf, type Position, unrecoverable } from "./recovery.js"
@@ -43,6 +43,9 @@ const LOADERS: { [Name in keyof Parts]: () => Promise<Parts[Name]> } = {
   share: () => import("./parts/share.js"),
 }
 
+/** Neither React Native nor pages without TLS have `randomUUID`. */
+const newKey = (): string =>
+  globalThis.crypto?.randomUUID?.() ?? Array.from({ length: 4 }, () => Math.random().toString(36).slice(2).padEnd(8, "0")).join("")
 const LOST = new SockudoError(1006, "The connection was lost before the server answered")
 const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds))
 const isPassing = ({ code }: SockudoError): boolean => code === 0 || code === 429 || (code >= 500 && code < 600)
@@ -174,11 +177,15 @@ export class Sockudo extends Emitter {
       // The tab with the connection puts together what others have asked for.
       (delta || share) && this.#part("deltas"),
     ])
-    const query = new URLSearchParams({ protocol: "2", client: "sockudo-js", version: VERSION })
-    if (wanted !== "json") query.set("format", wanted)
-    if (echo !== undefined) query.set("echo_messages", String(echo))
-    if (token) query.set("token", token)
-    const prepared = { url: `${address(this.key, this.config, origin)}?${query}`, Socket, format: this.#whole(format) }
+    const query: [string, string][] = [
+      ["protocol", "2"],
+      ["client", "sockudo-js"],
+      ["version", VERSION],
+    ]
+    if (wanted !== "json") query.push(["format", wanted])
+    if (echo !== undefined) query.push(["echo_messages", String(echo)])
+    if (token) query.push(["token", token])
+    const prepared = { url: `${address(this.key, this.config, origin)}?${encoded(query)}`, Socket, format: this.#whole(format) }
     return shared ? shared.share(prepared, this.#room) : prepared
   }
 
@@ -508,7 +515,7 @@ export class Sockudo extends Emitter {
   }
 
   /** @internal */
-  async publish(channel: Channel, event: string, data: unknown, { idempotencyKey = crypto.randomUUID() }: PublishOptions): Promise<unknown> {
+  async publish(channel: Channel, event: string, data: unknown, { idempotencyKey = newKey() }: PublishOptions): Promise<unknown> {
     const { publishing } = this.config
     if (!publishing) {
       await channel.subscribed()
