@@ -288,11 +288,6 @@ class Traffic:
         publishers = [publisher for publisher in [*self.publishers, *self._extra] if publisher.app is app]
         return [data for publisher in publishers for data in publisher.accepted]
 
-    def check_refusals(self) -> None:
-        """No publish on a durable channel was refused: a connection may have been cut, nothing else."""
-        answers = sum((each.tries for each in self.publishers if each.app is DURABLE), Counter[int]())
-        assert answers.keys() <= {0, 200}, answers
-
     async def check_durable(self) -> None:
         """History has each publish once and in its publisher's order, and each follower has heard exactly that."""
         stored = await everything_stored(self.fleet.servers[0].url)
