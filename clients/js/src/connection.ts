@@ -277,7 +277,8 @@ export class Connection extends Emitter {
     clearTimeout(this.#retry)
     clearTimeout(this.#unavailable)
     this.#retry = this.#unavailable = undefined
-    socket?.close()
+    // Without a code a server may take it for a lost line, and keep presence members for a while.
+    socket?.close(state === "disconnected" ? 1000 : undefined)
     this.#become(state)
   }
 

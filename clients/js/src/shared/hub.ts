@@ -82,7 +82,8 @@ export class Hub {
     if (this.#hasEnded) return
     this.#hasEnded = true
     this.#socket = null
-    socket?.close()
+    // The last tab leaves for good; where others come back presence members need not be told.
+    socket?.close(this.#members.size > 1 ? undefined : 1000)
     this.#catchUp.stop()
     this.#hall.close()
     for (const member of this.#members.values()) member.tell({ close: [code, reason] })
