@@ -48,7 +48,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-ORDER = ("chaos", "promises", "browser", "blackbox", "clients", "hostile", "process", "cli", "contract")
+ORDER = ("chaos", "promises", "simulation", "browser", "blackbox", "clients", "hostile", "process", "cli", "contract")
 """Folders whose files take long, the longest first; what comes last keeps all processes busy to the end."""
 
 

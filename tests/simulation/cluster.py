@@ -6,197 +6,23 @@ import asyncio
 import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Mapping
-from math import inf
+from collections.abc import Coroutine, Mapping
+from itertools import pairwise
 from typing import Any
 
 from simulation.broker import FaultyBroker
-from sockudo import errors
-from sockudo.cluster.members import Timing
-from sockudo.cluster.network import join_carrier
-from sockudo.config.apps import Features
-from sockudo.edge.drain import until_members_returned
-from sockudo.hub import HubOptions
-from sockudo.hub.edges import ChannelCounted, ChannelOccupied, ChannelVacated, MemberReported
+from simulation.clients import SimClient
+from simulation.nodes import KEPT, ROOMS, STORED, SimNode
+from simulation.readers import Reader
+from simulation.rules import BrokenRuleError, Ledger
+from simulation.store import SharedStore
 from sockudo.protocol.frames import Frame
 from sockudo.publishing.recorder_items import covers
 from sockudo.publishing.topics import Place
-from support.inside import Client, Node, live_app
 
-__all__ = ["ROOMS", "BrokenRuleError", "Cluster", "SimClient", "SimNode"]
+__all__ = ["ROOMS", "USERS", "Cluster"]
 
-ROOMS = ("presence-a", "presence-b", "news", "sports", "games")
 USERS = ("ana", "ben", "cleo", "dan")
-
-
-class BrokenRuleError(AssertionError):
-    """A rule did not hold."""
-
-
-class SimNode:
-    """One node on the faulty broker."""
-
-    def __init__(self, cluster: Cluster, name: str) -> None:
-        self.cluster = cluster
-        self.name = name
-        self.carrier = cluster.broker.carrier()
-        self.bus = join_carrier(
-            self.carrier, name, Timing(), asyncio.get_running_loop().time, node_id=cluster.rng.randbytes(16).hex()
-        )
-        app = live_app("app", features=Features(enable_subscription_count=True))
-        self.node = Node(app, options=HubOptions(presence_grace=0.0), bus=self.bus)
-        # As if there were thousands of members: what is sent and shown of them at a time is one.
-        self.node.rosters.entries_in_answer = self.node.entries.members_in_turn = 1
-        edges, reports = self.node.edges, cluster.reports
-        edges.add(MemberReported, self._reported)
-        edges.add(ChannelOccupied, lambda event: reports[event.channel, ""].append("occupied"))
-        edges.add(ChannelVacated, lambda event: reports[event.channel, ""].append("vacated"))
-        edges.add(ChannelCounted, self._counted)
-        self.clients: list[SimClient] = []
-        # Whether clients connect to it, and whether it is there at all.
-        self.alive = self.runs = True
-        self._rounds: asyncio.Task[None] | None = None
-
-    def _reported(self, event: MemberReported) -> None:
-        self.cluster.reports[event.channel, event.member.user_id].append(event.member.kind)
-
-    def _counted(self, event: ChannelCounted) -> None:
-        self.cluster.counted[event.channel] = event.subscriptions
-
-    async def start(self) -> None:
-        await self.bus.open()
-        self._rounds = asyncio.get_running_loop().create_task(self._scrub())
-
-    async def _scrub(self) -> None:
-        while True:
-            await asyncio.sleep(30)
-            self.node.rosters.scrub()
-            self.node.recorders.announce()
-
-    async def kill(self) -> None:
-        """It is gone from one moment to the next."""
-        self.alive = False
-        self._take_along()
-        self.carrier.dead = True
-        await self.end()
-
-    async def leave(self) -> None:
-        """It stops in an orderly way: connections end, others learn that it goes."""
-        self.alive = False
-        for client in tuple(self.clients):
-            client.close()
-        await asyncio.sleep(0.01)
-        await self.node.recorders.hand_over(2.0)
-        self._take_along()
-        await self.end()
-
-    async def roll(self) -> None:
-        """It is replaced: its connections are sent away, and most clients come back at other nodes within a while."""
-        self.alive = False
-        loop, rng, hub = asyncio.get_running_loop(), self.cluster.rng, self.node.hub
-        hub.kept_over_drain = 5.0
-        for client in tuple(self.clients):
-            client.send_away()
-            if rng.random() < self.cluster.returning:
-                loop.call_later(rng.uniform(0, 3), self.cluster.come_back, client.user, client.room)
-        await until_members_returned(hub, inf)
-        await self.node.recorders.hand_over(2.0)
-        self._take_along()
-        await self.end()
-
-    def _take_along(self) -> None:
-        """Has the cluster see, when all that was sent has arrived, whether others know what this node reported."""
-        seen = {place: dict(role.seen) for place, role in self.node.recorders.roles() if role.seen}
-        asyncio.get_running_loop().call_later(1.0, self.cluster.look_for, seen)
-
-    async def end(self) -> None:
-        """Ends what is under way, when the life is over."""
-        self.runs = False
-        if self._rounds is not None:
-            self._rounds.cancel()
-        await self.bus.close()
-        await self.node.recorders.close()
-        self.node.entries.close()
-        await self.node.rosters.close()
-        self.clients.clear()
-
-
-class SimClient:
-    """A connection of a user, in one channel."""
-
-    def __init__(self, node: SimNode, user: str, room: str, number: int) -> None:
-        self.node = node
-        self.user = user
-        self.room = room
-        self.number = number
-        self.client: Client = node.node.connect()
-        self.acknowledged = False
-        self.open = True
-        self.members: set[str] = set()
-        self.told: list[tuple[str, str]] = []
-        self.count: int | None = None
-        self.messages: list[tuple[str, int]] = []
-        # What was published after its acknowledgement while nothing could get lost.
-        self.due: set[tuple[str, int]] = set()
-        data = {"user_id": user, "user_info": {"n": number}} if room.startswith("presence-") else None
-        self.client.subscribe(room, data)
-        node.clients.append(self)
-
-    def __str__(self) -> str:
-        return f"{self.user}#{self.number} on {self.node.name} in {self.room}"
-
-    def close(self) -> None:
-        """The client closes its connection."""
-        if self.open:
-            self.open = False
-            self.client.session.leave(code=1000)
-            self.node.clients.remove(self)
-
-    def send_away(self) -> None:
-        """Its node ends the connection, as it drains."""
-        self.open = False
-        self.client.session.end(errors.SERVER_SHUTDOWN())
-        self.node.clients.remove(self)
-
-    def read(self) -> None:
-        """Takes in what was sent since the last look. Raises `BrokenRuleError`."""
-        for frame in self.client.peer.frames():
-            self._take(frame)
-
-    def _take(self, frame: dict[str, Any]) -> None:
-        event = frame["event"]
-        if event == "pusher_internal:subscription_succeeded":
-            self.acknowledged = True
-            data = json.loads(frame["data"] or "{}")
-            self.members = set(data["presence"]["ids"]) if "presence" in data else set()
-        elif frame.get("channel") == self.room:
-            if not self.acknowledged:
-                raise BrokenRuleError(f"{self}: {event} before the acknowledgement")
-            self._take_event(event, frame)
-        elif event == "pusher:error":
-            raise BrokenRuleError(f"{self}: {frame}")
-
-    def _take_event(self, event: str, frame: dict[str, Any]) -> None:
-        data = json.loads(frame["data"])
-        match event:
-            case "pusher_internal:member_added":
-                self.told.append(("came", data["user_id"]))
-                if data["user_id"] in self.members:
-                    raise BrokenRuleError(f"{self}: {data['user_id']} was added twice")
-                self.members.add(data["user_id"])
-            case "pusher_internal:member_removed":
-                self.told.append(("left", data["user_id"]))
-                if data["user_id"] not in self.members:
-                    raise BrokenRuleError(f"{self}: {data['user_id']} was removed and not in")
-                self.members.discard(data["user_id"])
-            case "pusher_internal:subscription_count":
-                self.count = data["subscription_count"]
-            case _:
-                sender, number = data["from"], data["n"]
-                latest = max((n for name, n in self.messages if name == sender), default=0)
-                if number <= latest:
-                    raise BrokenRuleError(f"{self}: message {number} of {sender} after {latest}")
-                self.messages.append((sender, number))
 
 
 class Cluster:
@@ -207,9 +33,14 @@ class Cluster:
         # Whether everything that is published arrives.
         self.sound = sound
         self.broker = FaultyBroker(self.rng)
+        self.store = SharedStore(self.rng)
+        self.ledger = Ledger()
+        self.readers: list[Reader] = []
+        self.backends: list[asyncio.Task[None]] = []
+        # Whether numbers, tokens or claims may have been lost with a node or on the way.
+        self.disturbed = False
         self.nodes: list[SimNode] = []
         self.reports: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-        self.story: list[str] = []
         self.made = self.named = 0
         # How many of those that are sent away come back.
         self.returning = 0.8
@@ -242,6 +73,7 @@ class Cluster:
 
     def heal(self) -> None:
         """Ends every fault."""
+        self.store.away = False
         self.broker.heal()
 
     def connect(self, node: SimNode, user: str, room: str) -> SimClient:
@@ -252,6 +84,29 @@ class Cluster:
         """A client that was sent away connects to another node."""
         if self.living:
             self.connect(self.rng.choice(self.living), user, room)
+
+    def read_on(self, node: SimNode, room: str) -> Reader:
+        """A new client follows a channel with numbers."""
+        reader = Reader(self, room, len(self.readers) + 1)
+        self.readers.append(reader)
+        reader.connect(node)
+        return reader
+
+    def all_resume(self) -> None:
+        """Every reader that was cut off comes back."""
+        for reader in self.readers:
+            if reader.node is None:
+                reader.connect(self.rng.choice(self.living))
+
+    def submit(self, work: Coroutine[Any, Any, None]) -> None:
+        """A backend does something, while everything else goes on."""
+        self.backends.append(asyncio.get_running_loop().create_task(work))
+
+    def broke(self, reader: Reader, failed: dict[str, Any]) -> None:
+        """A client learned that its channel does not go on where it was. Raises where that must not be."""
+        if self.disturbed and (reader.room == KEPT or self.store.was_away):
+            return
+        raise BrokenRuleError(f"{reader}: {failed}")
 
     def publish(self, node: SimNode, room: str) -> None:
         """A backend publishes at a node."""
@@ -269,6 +124,8 @@ class Cluster:
         """Has every client take in what it was sent."""
         for client in self.clients:
             client.read()
+        for reader in self.readers:
+            reader.read()
 
     async def wait(self, seconds: float) -> None:
         """Lets time pass, in steps short enough that a broken rule is seen near its cause."""
@@ -315,3 +172,38 @@ class Cluster:
         for room, count in self.counted.items():
             if room not in self.unproven and count != sum(client.room == room for client in self.clients):
                 raise BrokenRuleError(f"{room} was last reported to have {count} subscriptions")
+
+    def check_streams_at_rest(self) -> None:
+        """Every reader is where its channel is, and what was accepted on the durable one is stored once."""
+        for problem in (task.exception() for task in self.backends if task.done() and not task.cancelled()):
+            if problem is not None:
+                raise problem
+        if not all(task.done() for task in self.backends):
+            raise BrokenRuleError("a publish is not answered")
+        stream = self.store.inner._streams.get((STORED, STORED))
+        for row in () if stream is None else stream.rows:
+            self.ledger.note(STORED, (row.stream_id, row.serial), json.loads(row.message)["data"], "the store")
+        self.ledger.check_once(STORED)
+        if not self.disturbed:
+            self.ledger.check_once(KEPT)
+        for publication in self.ledger.publications:
+            stored = publication.room != STORED or self.ledger.of.get((STORED, publication.data))
+            if publication.accepted and not stored:
+                raise BrokenRuleError(f"{publication.data} was accepted and is not stored")
+        head = None if stream is None else (stream.stream_id, stream.next_serial - 1)
+        for reader in self.readers:
+            if not reader.acknowledged:
+                raise BrokenRuleError(f"{reader}: no acknowledgement")
+        for room, ends in ((STORED, {head}), (KEPT, {None})):
+            places = {reader.place for reader in self.readers if reader.room == room}
+            if len((places | ends) - {None}) > 1:
+                raise BrokenRuleError(f"readers of {room} are at {places}, its head is {head}")
+
+    def check_reported_once(self) -> None:
+        """What has to hold where messages between nodes are not lost."""
+        for (room, user), kinds in self.reports.items():
+            if room in self.unproven:
+                continue
+            first = "member_added" if user else "occupied"
+            if kinds[0] != first or any(kind == after for kind, after in pairwise(kinds)):
+                raise BrokenRuleError(f"{user or 'it'} in {room} was reported as {kinds}")

@@ -21,6 +21,7 @@ from sockudo.cluster.in_process import Network, join_network
 from sockudo.cluster.network import NetworkBus
 from sockudo.cluster.ports import Bus, Membership
 from sockudo.cluster.router import Router
+from sockudo.cluster.shared_counters import SharedCounters
 from sockudo.config import Settings
 from sockudo.config.apps import App, Policy
 from sockudo.errors import SockudoError
@@ -260,13 +261,16 @@ class Node:
         self.apps = Apps(*(apps or (live_app(),)))
         self.app = self.apps.all()[0]
         self.settings = settings or Settings()
-        self.keys = IdempotencyKeys(InProcessCounters(), 128)
         self.rates = AppRates(InProcessCounters())
         self.components = NodeComponents()
         self.bus: Bus
         self.membership: Membership
         self.bus, self.membership = join_network(schedule, network) if bus is None else (bus, bus.membership)
         self.router = Router()
+        self.counters: InProcessCounters | SharedCounters = InProcessCounters()
+        if bus is not None:
+            self.counters = SharedCounters(bus, self.membership, self.router, self.clock.monotonic)
+        self.keys = IdempotencyKeys(self.counters, 128)
         self.view = HubView(self.hub)
         self.cluster_directory = Directory(self.bus, self.router, self.view)
         self.topics, own = Topics(self.bus), HubEntries(self.hub, self._counts, self.clock.monotonic)

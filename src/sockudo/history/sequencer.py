@@ -91,6 +91,14 @@ class Sequencer:
         """The channel has lost its last subscriber."""
         self._drop(key, None)
 
+    def release(self, key: StreamKey) -> None:
+        """Delivers what waits without what comes before it: to other nodes, as no subscriber here can miss that."""
+        for serial, each in sorted(self._waiting.get(key, {}).items()):
+            self._take(key, serial)
+            _say(key, each.deliver, Position(each.stream_id, serial))
+        if (following := self._following.get(key)) is not None:
+            following.cancel()
+
     # ---- one message ----
 
     def offer(self, key: StreamKey, position: Position, message_id: str | None, size: int, deliver: DeliverAt) -> None:

@@ -174,10 +174,13 @@ class History:
         is not known.
         """
         key = (app_id, channel)
-        known = self._heads.get(key)
-        info = await self._reads.stream(key)
-        await self._reads.confirm(key)
-        latest = self._heads.get(key)
+        while True:
+            known, info = self._heads.get(key), await self._reads.stream(key)
+            await self._reads.confirm(key)
+            latest = self._heads.get(key)
+            # Else the first message came meanwhile, and what other nodes stored before it does not come any more.
+            if known is not None or latest is None:
+                break
         if self._heads.fell_back(known, info.head):
             info = await self._reconcile(key, retention)
         elif latest is None:
@@ -210,6 +213,11 @@ class History:
     async def _prepare(self, key: StreamKey, rows: Sequence[Row]) -> Sequence[Row]:
         return await self.messages.whole(key, rows) if self.wants_whole(*key) else rows
 
+    async def compare(self, app_id: str, channel: str) -> None:
+        """Does what `catch_up` does for a channel of which something is known here; of others nothing is missed."""
+        if self._heads.get((app_id, channel)):
+            await self._sequencer.catch_up((app_id, channel))
+
     def _stream_changed(self, app_id: str, channel: str, position: Position) -> None:
         self._origins.forget()
         if self._on_changed is not None:
@@ -217,8 +225,7 @@ class History:
 
     async def _reconcile(self, key: StreamKey, retention: Retention) -> StreamInfo:
         info = await self._settle(key, None, retention)
-        known = self._heads.get(key)
-        if known is None or known.stream_id != info.stream_id:
+        if (known := self._heads.get(key)) is None or known.stream_id != info.stream_id:
             self._heads.move(key, info.head)
         return info
 
@@ -239,12 +246,11 @@ class History:
     def forget(self, app_id: str, channel: str) -> None:
         """The channel has no subscriber, and nothing of it is kept in memory any more."""
         self._heads.forget((app_id, channel))
-        self._sequencer.forget((app_id, channel))
+        self._sequencer.release((app_id, channel))
 
     def closed(self, app_id: str, channel: str) -> None:
         """The channel has lost its last subscriber: its place before the first message need not be remembered."""
-        head = self._heads.get((app_id, channel))
-        if head is not None and not head.serial:
+        if (head := self._heads.get((app_id, channel))) is not None and not head.serial:
             self.forget(app_id, channel)
 
     # ---- reading ----

@@ -292,6 +292,13 @@ class Publisher(Delivering):
         """Whether another node may number a channel."""
         return not self._bus.alone
 
+    def follows(self, state: AppState, channel: str) -> bool:
+        """Whether what any node stores in a durable channel is delivered here.
+
+        Where there are other nodes, or were, that is so while this one has subscribers of it.
+        """
+        return (self._bus.alone and not self._bus.networked) or state.find(channel) is not None
+
     def position(self, state: AppState, channel: str) -> Position | None:
         """Where a channel without a store is; None when `attach` has to ask another node."""
         return state.replay.position(channel) if self._bus.alone else self._shared.position(state.app_id, channel)

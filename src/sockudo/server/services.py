@@ -59,6 +59,7 @@ from sockudo.publishing.recorders import Recorders
 from sockudo.publishing.rosters import SCRUB_SECONDS, Rosters
 from sockudo.publishing.shared_streams import SharedStreams
 from sockudo.publishing.stored_events import StoredEvents
+from sockudo.publishing.stored_streams import StoredStreams
 from sockudo.publishing.topics import Topics
 from sockudo.push.diagnosis.advice import note_refused
 from sockudo.push.drivers import ConfiguredPush
@@ -163,6 +164,9 @@ class Services:
         self.streams = SharedStreams(
             self.bus, self.membership, router, hub, clock, self.histories.policies, counts=self.owned
         )
+        self._stored = StoredStreams(
+            self.bus, self.membership, router, hub, self.histories.messages, self.histories.policies
+        )
         self._publisher = publisher = Publisher(
             hub,
             self.keys,
@@ -247,6 +251,7 @@ class Services:
         self._entries.close()
         await self._rosters.close()
         await self.streams.close()
+        await self._stored.close()
         await self.counters.close()
         await self._caches.close()
         await self._publisher.changing.close()
@@ -321,6 +326,7 @@ class Services:
                 self._rosters.scrub()
                 self.recorders.announce()
                 self.streams.scrub()
+            self._stored.scrub()
 
     def _wants_whole(self, app_id: str, channel: str) -> bool:
         return self._publisher.wants_whole(app_id, channel)

@@ -110,7 +110,8 @@ def attach(session: SessionContext, request: Request) -> Coroutine[Any, Any, Non
     """Carries out the request: now, or in the work that is returned, which later frames have to wait for."""
     policy = stream_policy(session, request.name, request.kind)
     if policy is not None and policy.history is not None:
-        buffer = session.app.replay.get(request.name)
+        followed = session.node.publisher.follows(session.app, request.name)
+        buffer = session.app.replay.get(request.name) if followed else None
         # Where messages can change the buffer does not know the place in the history.
         unknown = buffer is None or (policy.versions is not None and session.v2 is not None)
         if unknown or buffer is None or request.rewind is not None or awaits_attach(session, request.name):

@@ -93,6 +93,10 @@ class Publisher(Protocol):
         """Returns once every change of a message has been delivered that was on its way without all of its text."""
         ...
 
+    def follows(self, state: AppState, channel: str) -> bool:
+        """Whether what any node stores in a durable channel is delivered here."""
+        ...
+
     # ---- channels that are recoverable without a store ----
 
     @property

@@ -183,6 +183,18 @@ async def test_a_channel_that_nobody_here_knows_begins_with_what_is_told(pair: P
     assert names(here) == ["m4", "m5", "bus6"]
 
 
+async def test_an_own_message_that_waits_goes_to_other_nodes_when_the_last_subscriber_here_has_gone(pair: Pair) -> None:
+    other, here = pair
+    await other.say()
+    own = here.submit(message_id="own")
+    assert (await own).position.serial == 2
+    assert names(here) == []
+    here.history.forget(APP, "news")
+    assert here.delivered == [("own", own.result().position)]
+    await here.time.elapse(10)
+    assert names(here).count("own") == 1
+
+
 async def test_a_degraded_stream_is_not_read_on(pair: Pair) -> None:
     other, here = pair
     await other.say()

@@ -71,6 +71,25 @@ async def test_everything_up_to_the_head_has_been_delivered_when_attach_returns(
     await future
 
 
+async def test_a_subscriber_begins_behind_the_first_message_that_comes_meanwhile(durable: Durable) -> None:
+    """Of the one before it, which another node has stored, this node will not hear."""
+    first, second = await durable.say(count=2)
+    durable.history.forget(APP, "news")
+    held = Held()
+
+    async def as_of_the_first(work: object) -> object:
+        info = await work()  # type: ignore[operator]
+        await held(work)  # type: ignore[arg-type]
+        return info._replace(next_serial=first.serial + 1)
+
+    durable.store.plan("info", as_of_the_first)
+    attaching = asyncio.ensure_future(durable.history.attach(APP, "news"))
+    await settle()
+    durable.history.offer(APP, "news", second, "m2", 10, lambda _: None)
+    await held.release()
+    assert (await attaching).head == second
+
+
 async def test_nobody_attaches_behind_a_message_that_is_taken_back(durable: Durable) -> None:
     async def lost_later(work: object) -> object:
         await work()  # type: ignore[operator]
