@@ -17,6 +17,7 @@ _LIVES = {
     "sequencer": 100,
     "attach": 60,
     "interrupt": 60,
+    "floor": 100,
     "key": 10,
 }
 
