@@ -11,7 +11,7 @@ from simulation.shrinking import shrunk
 
 __all__ = ["FIRST", "assert_no_rule_is_broken", "chunks"]
 
-_SEEDS = int(os.environ.get("SOCKUDO_SIMULATIONS", "400"))
+_SEEDS = int(os.environ.get("SOCKUDO_SIMULATIONS", "2000"))
 FIRST = int(os.environ.get("SOCKUDO_FIRST_SEED", "0"))
 _CHUNK = 20
 
