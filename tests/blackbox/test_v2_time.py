@@ -234,11 +234,13 @@ def test_a_lost_member_stays_for_a_while(start: Start, seconds: int) -> None:
     assert room.members() == ["watcher"]
 
 
-@pytest.mark.parametrize("how", ["close frame", "unsubscribe", "broken rules"])
+@pytest.mark.parametrize("how", ["close frame", "close frame without a code", "unsubscribe", "broken rules"])
 def test_a_member_that_leaves_is_gone_at_once(start: Start, how: str) -> None:
     room = Room(start())
     if how == "close frame":
         room.member.send(frame(b"\x03\xe8", CLOSE))
+    elif how == "close frame without a code":
+        room.member.send(frame(b"", CLOSE))
     elif how == "unsubscribe":
         room.member.say("sockudo:unsubscribe", {"channel": room.name})
     else:

@@ -43,6 +43,8 @@ export interface Timing {
 }
 
 const BROKEN_OFF = 1006
+/** Says to the server that this client goes on with another connection: presence members stay for a while. */
+export const MOVED = 4900
 /** A page that wakes, or whose network has changed, does not wait long to see whether its line still works. */
 const WAKE_PONG = 4000
 const TICK = 5000
@@ -258,7 +260,7 @@ export class Connection extends Emitter {
   #broken(why: string): void {
     const socket = this.#socket
     this.#closed(BROKEN_OFF, why)
-    socket?.close()
+    socket?.close(MOVED)
   }
 
   #drop(): void {
@@ -277,8 +279,7 @@ export class Connection extends Emitter {
     clearTimeout(this.#retry)
     clearTimeout(this.#unavailable)
     this.#retry = this.#unavailable = undefined
-    // Without a code a server may take it for a lost line, and keep presence members for a while.
-    socket?.close(state === "disconnected" ? 1000 : undefined)
+    socket?.close(state === "disconnected" ? 1000 : MOVED)
     this.#become(state)
   }
 

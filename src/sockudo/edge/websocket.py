@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WebSocketProtocol"]
 
+# What RFC 6455 § 7.1.5 has for a close frame without a code.
+_NO_CODE = 1005
 # How long a peer may take to answer a close frame; a slow reader first has to read what was queued before it.
 _LINGER = 15.0
 
@@ -90,7 +92,7 @@ class WebSocketProtocol(asyncio.Protocol):
         code, _ = parse_close(payload)
         if self._close_by is None:
             if self._session is not None:
-                self._session.leave(code=code)
+                self._session.leave(code=_NO_CODE if code is None else code)
             self._transport.write(close_frame(code))
         self._transport.close()
 

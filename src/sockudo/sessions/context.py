@@ -51,6 +51,8 @@ __all__ = ["NodeContext", "Pending", "Publisher", "Sdk", "SessionContext", "V2St
 _BY_BACKEND: Final = frozenset({errors.TERMINATED, errors.FORCE_RECONNECT, errors.TOKEN_REVOKED})
 # These were ended because their peer broke the framing rules: it is not one that was lost and comes back.
 _BROKEN: Final = frozenset({errors.PROTOCOL_VIOLATION, errors.INVALID_TEXT, errors.MESSAGE_TOO_BIG})
+# A client closes with this code when it goes on with another connection.
+_MOVED: Final = 4900
 # Letters of what a client sent that operators are shown.
 _LONGEST: Final = 300
 
@@ -330,13 +332,14 @@ class SessionContext(Connection, ABC):
     def leave(self, *, code: int | None = None) -> None:
         """Takes the session out of the hub because its peer has closed with this code, or was lost without one.
 
-        After a close its presence members go at once, without a grace (spec: websocket § 6.5).
+        After a close its presence members go at once, without a grace, unless it goes on with another connection
+        (spec: websocket § 6.5).
         """
         if self.ended:
             return
         silent = self.node.clock.monotonic() - self.last_seen
         self.node.hub.observers.emit(ConnectionLeft(self, code, silent))
-        self._leave(clean=code is not None)
+        self._leave(clean=code not in (None, _MOVED))
 
     def _leave(self, *, clean: bool, forced: bool = False, kept: float = 0.0) -> None:
         self.ended = True

@@ -90,16 +90,19 @@ class TestPeerCloses:
         assert node.state.connections == {}
         assert not node.edge.closing
 
-    async def test_a_goodbye_takes_presence_members_away_at_once(self) -> None:
+    @pytest.mark.parametrize(
+        ("goodbye", "stays"),
+        [(masked_close(), False), (masked_close(None), False), (masked_close(4900), True), (b"", True)],
+    )
+    async def test_a_goodbye_takes_presence_members_away_at_once(self, goodbye: bytes, stays: bool) -> None:
+        """Unless it says that the client goes on with another connection; a lost line says nothing."""
         node = EdgeNode(options=HubOptions(presence_grace=15))
-        for says_goodbye in (True, False):
-            socket = node.socket()
-            socket.greet()
-            node.hub.join(socket.session, "presence-a", "u", b"{}")
-            if says_goodbye:
-                socket.feed(masked_close())
-            socket.lose()
-            assert ("presence-a" in node.state.channels) is not says_goodbye
+        socket = node.socket()
+        socket.greet()
+        node.hub.join(socket.session, "presence-a", "u", b"{}")
+        socket.feed(goodbye)
+        socket.lose()
+        assert ("presence-a" in node.state.channels) is stays
 
     async def test_losing_the_connection_after_that_changes_nothing(self, node: EdgeNode, socket: Socket) -> None:
         socket.feed(masked_close())

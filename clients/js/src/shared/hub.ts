@@ -1,5 +1,5 @@
 import { Answers } from "../answers.js"
-import type { Prepared, Socket } from "../connection.js"
+import { MOVED, type Prepared, type Socket } from "../connection.js"
 import { SockudoError } from "../errors.js"
 import { type Format, type Frame, parsed } from "../frames.js"
 import { placeOf, type Position, unrecoverable } from "../recovery.js"
@@ -82,8 +82,8 @@ export class Hub {
     if (this.#hasEnded) return
     this.#hasEnded = true
     this.#socket = null
-    // The last tab leaves for good; where others come back presence members need not be told.
-    socket?.close(this.#members.size > 1 ? undefined : 1000)
+    // The last tab leaves for good; where others come back presence members stay.
+    socket?.close(this.#members.size > 1 ? MOVED : 1000)
     this.#catchUp.stop()
     this.#hall.close()
     for (const member of this.#members.values()) member.tell({ close: [code, reason] })
