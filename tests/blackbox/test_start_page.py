@@ -32,7 +32,7 @@ def test_there_is_none_without_dev(serve: Callable[..., ServerProcess]) -> None:
 def test_the_page_and_its_files(server: ServerProcess) -> None:
     page = server.request("GET", "/")
     assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert f'wsHost: "127.0.0.1", wsPort: {server.port}' in page.text.replace("&#34;", '"')
+    assert f'url: "http://127.0.0.1:{server.port}"' in page.text.replace("&#34;", '"')
     assert f'href="http://127.0.0.1:{server.metrics_port}/dashboard"' in page.text
     assert 'data-secret="app-secret"' in page.text
     files = re.findall(r'(?:href|src)="(/dashboard/static/[^"]+)"', page.text)

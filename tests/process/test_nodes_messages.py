@@ -65,9 +65,12 @@ class Reader:
         self.place: dict[str, Any] | None = None
         self.client: RecordingClient | None = None
         self._read = 0
+        # The newest version of each message that this connection was sent.
+        self._sent: dict[str, int] = {}
 
     async def connect(self, server: int) -> None:
         self.client, self._read = await self.pair.client(server, wire=self.wire), 0
+        self._sent.clear()
         if self.place is None:
             data = {"channel": CHANNEL, "rewind": 100}
             await self.client.socket.send({"event": "sockudo:subscribe", "data": data})
@@ -99,6 +102,8 @@ class Reader:
     def _take(self, frame: dict[str, Any], headers: dict[str, Any]) -> None:
         assert self.place is not None
         serial, new = headers["sockudo_message_serial"], int(frame["serial"]) > self.place["serial"]
+        assert int(frame["serial"]) > self._sent.get(serial, 0), f"{serial} was sent twice at {frame['serial']}"
+        self._sent[serial] = int(frame["serial"])
         begun = serial in self.texts
         if not new and begun:
             return
@@ -118,6 +123,7 @@ async def test_what_both_servers_append_is_there_once_and_in_one_order(pair: Pai
     readers = [Reader(pair, Wire(2, whole=whole)) for whole in (False, True) for _ in range(2)]
     for number, reader in enumerate(readers):
         await reader.connect(number % 2)
+        await until(lambda reader=reader: reader.read() or reader.place is not None, "a subscription")
     serial = await backend.create(0, "")
 
     async def publish(number: int) -> list[int]:
@@ -172,3 +178,22 @@ async def test_clients_that_come_and_go_end_with_what_the_store_has(pair: Pair, 
         if reader.client is None:
             await reader.connect(choice.randrange(2))
         await until(lambda reader=reader: _reads(reader, expected), f"{reader.wire} to read what the store has")
+
+
+async def test_what_a_rewind_shows_does_not_come_again(pair: Pair) -> None:
+    """Whichever of the servers has stored it, and however lately."""
+    backend = Backend(pair)
+    serial = await backend.create(0, "")
+    readers = [Reader(pair, Wire(2, whole=whole)) for whole in (False, True) for _ in range(10)]
+
+    async def grow(server: int) -> None:
+        for number in range(60):
+            await backend.change(server, serial, "append", data=f"<{server}.{number}>")
+
+    growing = [asyncio.ensure_future(grow(server)) for server in (0, 1)]
+    for number, reader in enumerate(readers):
+        await reader.connect(number % 2)
+    await asyncio.gather(*growing)
+    text = (await backend.latest(serial))["data"]
+    for reader in readers:
+        await until(lambda reader=reader: _reads(reader, {serial: text}), "a reader to have all of it")

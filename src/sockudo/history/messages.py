@@ -31,11 +31,15 @@ class VersionsQuery(NamedTuple):
 
 
 class LatestReads:
-    """Reads a channel's history with its messages as they read now; what is read is settled when the log is."""
+    """Reads a channel's history with its messages as they read now; what is read is settled when the log is.
+
+    Then it was delivered on this node too: another node may have stored a version that has not come here yet.
+    """
 
     def __init__(self, reads: Reads, key: StreamKey) -> None:
         self._reads = reads
         self._log = key[0], log_of(key[1])
+        self._newest: Position | None = None
 
     async def page(
         self,
@@ -47,7 +51,11 @@ class LatestReads:
         after: int | None = None,
     ) -> Page:
         """See `Reads.page`."""
-        return await self._reads.page(key, bounds=bounds, direction=direction, limit=limit, after=after, latest=True)
+        page = await self._reads.page(key, bounds=bounds, direction=direction, limit=limit, after=after, latest=True)
+        for row in page.rows:
+            if row.latest is not None and (self._newest is None or row.latest.serial > self._newest.serial):
+                self._newest = Position(row.latest.stream_id, row.latest.serial)
+        return page
 
     def check(self, key: StreamKey, info: StreamInfo | None = None) -> None:
         """See `Reads.check`."""
@@ -58,6 +66,8 @@ class LatestReads:
         """See `Reads.confirm`."""
         await self._reads.confirm(key)
         await self._reads.confirm(self._log)
+        if self._newest is not None:
+            await self._reads.deliver_to(self._log, self._newest)
 
 
 class Messages:
