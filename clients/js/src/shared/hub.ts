@@ -142,7 +142,7 @@ export class Hub {
     const found = new Set<Member>()
     for (const pattern of this.#patterns) if (pattern.pattern!.test(name)) for (const member of pattern.hearers()) found.add(member)
     if (name.startsWith("#server-to-user-")) for (const member of this.#members.values()) if (member.user !== null) found.add(member)
-    for (const member of line?.seats.keys() ?? []) found.delete(member)
+    for (const member of line?.hearers() ?? []) found.delete(member)
     return found
   }
 
