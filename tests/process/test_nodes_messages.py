@@ -56,7 +56,10 @@ class Backend:
 
 
 class Reader:
-    """A client that keeps what messages read, over any number of connections."""
+    """A client that keeps what messages read, over any number of connections (spec: messages § 11).
+
+    A version that is not behind the one that it has of a message is one that it knows.
+    """
 
     def __init__(self, pair: Pair, wire: Wire) -> None:
         self.pair = pair
@@ -65,12 +68,18 @@ class Reader:
         self.place: dict[str, Any] | None = None
         self.client: RecordingClient | None = None
         self._read = 0
-        # The newest version of each message that this connection was sent.
-        self._sent: dict[str, int] = {}
+        # The newest version of each message, of all and of what this connection was sent.
+        self._versions: dict[str, str] = {}
+        self._sent: dict[str, str] = {}
+        # Where a subscription began whose past has not come yet, and the messages that have come of it.
+        self._head: dict[str, Any] | None = None
+        self._shown: set[str] = set()
 
     async def connect(self, server: int) -> None:
         self.client, self._read = await self.pair.client(server, wire=self.wire), 0
         self._sent.clear()
+        self._head = None
+        self._shown.clear()
         if self.place is None:
             data = {"channel": CHANNEL, "rewind": 100}
             await self.client.socket.send({"event": "sockudo:subscribe", "data": data})
@@ -97,21 +106,23 @@ class Reader:
             if headers is not None:
                 self._take(frame, headers)
             elif event.event == "sockudo_internal:subscription_succeeded" and self.place is None:
-                self.place = {"stream_id": frame["stream_id"], "serial": frame["serial"]}
+                self._head = {"stream_id": frame["stream_id"], "serial": int(frame["serial"])}
+            elif event.event == "sockudo:rewind_complete":
+                self.place, self._head = self._head, None
 
     def _take(self, frame: dict[str, Any], headers: dict[str, Any]) -> None:
-        assert self.place is not None
-        serial, new = headers["sockudo_message_serial"], int(frame["serial"]) > self.place["serial"]
-        assert int(frame["serial"]) > self._sent.get(serial, 0), f"{serial} was sent twice at {frame['serial']}"
-        self._sent[serial] = int(frame["serial"])
-        begun = serial in self.texts
-        if not new and begun:
-            return
-        if new and begun:
+        serial, version = headers["sockudo_message_serial"], headers["sockudo_version_serial"]
+        assert version > self._sent.get(serial, ""), f"{serial} was sent twice at {version}"
+        self._sent[serial] = version
+        if self.place is not None and "serial" in frame:
+            assert int(headers.get("sockudo_first_serial", frame["serial"])) > self.place["serial"], frame
             self.place = {"stream_id": frame["stream_id"], "serial": int(frame["serial"])}
-        elif new:
-            # A rewind shows messages as they are, which may be later than the place that it was asked for.
-            self.place["serial"] = max(self.place["serial"], int(frame["serial"]))
+        if version <= self._versions.get(serial, ""):
+            return
+        self._versions[serial] = version
+        # A rewind shows each message as it is, before what comes behind that.
+        begun = self.place is not None or serial in self._shown
+        self._shown.add(serial)
         if headers["sockudo_action"] == "message.append" and begun and not self.wire.whole:
             self.texts[serial] = (self.texts[serial] or "") + frame["data"]
         else:
@@ -150,7 +161,7 @@ def _reads(reader: Reader, texts: dict[str, Any]) -> bool:
 async def test_clients_that_come_and_go_end_with_what_the_store_has(pair: Pair, seed: int) -> None:
     choice = random.Random(seed)
     backend = Backend(pair)
-    wires = [Wire(2, wire, whole=whole) for wire in FORMATS for whole in (False, True)]
+    wires = [Wire(2, wire, whole=whole, pace=pace) for wire in FORMATS for whole in (False, True) for pace in (0, 100)]
     readers = [Reader(pair, wire) for wire in wires]
     serials: list[str] = [await backend.create(0, "begin")]
     for number in range(120):

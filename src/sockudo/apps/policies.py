@@ -137,6 +137,11 @@ class StreamPolicies:
         return channel if self.versions_of(channel) is None else log_of(channel)
 
     @property
+    def change(self) -> bool:
+        """Whether messages of any channel can change."""
+        return any(policy.versions for policy in (self.common, *self.by_head.values()))
+
+    @property
     def stores(self) -> bool:
         """Whether anything of any channel has to outlive the process: a presence history does where a history does."""
         return any(policy.history for policy in (self.common, *self.by_head.values()))

@@ -23,13 +23,15 @@ _V1_NUMBER: Final = "7"
 class Wire:
     """What a connection is opened with. Everything but the protocol is for V2.
 
-    ``whole``: appends to messages come with all of their text, and not with the fragment alone.
+    ``whole``: appends to messages come with all of their text, and not with the fragment alone. ``pace``: milliseconds
+    within which appends to a message come as one (0, 20, 40, 100 or 500), None leaving it to the server.
     """
 
     protocol: Literal[1, 2] = 1
     format: Format = "json"
     token: str | None = field(default=None, repr=False)
     whole: bool = False
+    pace: int | None = None
 
     @property
     def is_binary(self) -> bool:
@@ -45,6 +47,7 @@ class Wire:
             "format": self.format if self.is_binary else None,
             "token": self.token,
             "append_mode": "full" if self.whole else None,
+            "append_rollup_window": None if self.pace is None else str(self.pace),
         }
         return {name: value for name, value in given.items() if value is not None}
 

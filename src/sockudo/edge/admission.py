@@ -151,6 +151,7 @@ def _take_over(
         )
         if session.v2 is not None:
             session.v2.whole = query.append_mode == "full"
+            session.v2.pace = query.append_rollup_window
         websocket.attach(session)
         greeting = frames.connection_established(session.socket_id, edge.settings.activity_timeout)
         websocket.begin(accepted, session.shape.encode(greeting))

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from sockudo.base.message_records import Latest, Version
 from sockudo.base.stream_records import Position
+from sockudo.hub.rollup import APPEND, message_of
 from sockudo.protocol.frames import Frame
 
 __all__ = [
@@ -26,9 +27,6 @@ CHANGE: Final = "sockudo:message."
 """Begins the events of versions."""
 
 CREATE: Final = "sockudo:message.create"
-APPEND: Final = "sockudo:message.append"
-
-_SERIAL: Final = "sockudo_message_serial"
 
 
 def shown_extras(version: Version) -> dict[str, Any]:
@@ -36,7 +34,7 @@ def shown_extras(version: Version) -> dict[str, Any]:
     extras = version.extras or {}
     headers = {
         "sockudo_action": f"message.{version.action}",
-        _SERIAL: version.message_serial,
+        "sockudo_message_serial": version.message_serial,
         "sockudo_version_serial": version.version_serial,
         "sockudo_history_serial": version.history_serial,
         "sockudo_version_timestamp_ms": version.timestamp_ms,
@@ -87,13 +85,6 @@ def for_v1(frames: Iterable[Frame]) -> list[Frame]:
 
 def _as_published(create: Frame) -> Frame:
     return replace(create, event=create.name or "", name=None)
-
-
-def message_of(frame: Frame) -> str | None:
-    """The serial of the message that a frame is a version of; None for any other frame."""
-    headers = None if frame.extras is None else frame.extras.get("headers")
-    serial = headers.get(_SERIAL) if isinstance(headers, dict) else None
-    return serial if isinstance(serial, str) else None
 
 
 def item_of(channel: str, latest: Latest) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from sockudo.hub.channel import Channel
 from sockudo.hub.connection import Connection
 from sockudo.hub.delivery import Deliveries
 from sockudo.hub.events import ChannelClosed, ChannelOpened, Observers, PredicateFailed, UserChanged, UserWatched
+from sockudo.hub.fanout import Listeners
 from sockudo.hub.member_list import NOT_LISTED, ListedMembers
 from sockudo.hub.outgoing import Outgoing
 from sockudo.hub.patterns import Patterns
+from sockudo.hub.rollup import Group, settle
 from sockudo.hub.streams.replay import ReplayBuffers
 from sockudo.hub.traffic import Traffic
 from sockudo.hub.users import Users
@@ -49,6 +51,7 @@ class AppState:
         "metachannels",
         "patterns",
         "replay",
+        "rolling",
         "subscription_counts",
         "traffic",
         "users",
@@ -72,6 +75,8 @@ class AppState:
         self.users = Users(self._user_changed, self._user_watched)
         self.cache = ChannelCache(hub.options.cache_ttl, hub.options.cache_capacity)
         self.replay = ReplayBuffers()
+        # Appends to messages that are delivered together, by channel and by pace.
+        self.rolling: dict[str, dict[int, Group]] = {}
         self.traffic = Traffic()
         self._filter_budget = SharedBudget()
         # Whether subscribers get their number; the app opts in.
@@ -164,6 +169,7 @@ class AppState:
     def interrupt(self, frame: Frame) -> None:
         """Delivers a frame about positions of its channel to all that get any, by the channel or by a pattern."""
         name = frame.channel or ""
+        settle(self, name)
         message = Outgoing(frame, tags=False)
         user_id = user_of(name)
         for connection in () if user_id is None else self.users.connections(user_id):
@@ -175,6 +181,36 @@ class AppState:
             for fanout in () if place is None else tuple(place.fanouts.values()):
                 if fanout.shape.format is not V1_JSON:
                     fanout.say(message, exclude)
+
+    # ---- messages that change ----
+
+    def deliver_change(self, frame: Frame, whole: Frame | None, pace: int | None) -> None:
+        """Delivers a version of a message to all, or to those of one pace; see `Channel.append_change`."""
+        channel = self.channels.get(frame.channel or "")
+        if channel is not None and channel.fanouts:
+            channel.append_change(frame, whole, pace)
+        if self.patterns:
+            self.patterns.append_change(frame, channel, whole, pace)
+
+    def wants_whole(self, name: str) -> bool:
+        """Whether a subscriber of the channel wants all of a message's text with an append to it."""
+        channel = self.channels.get(name)
+        if channel is not None and channel.wants_whole:
+            return True
+        return bool(self.patterns) and any(pattern.wants_whole for pattern in self.patterns.matching(name))
+
+    def paces(self, name: str) -> set[int]:
+        """In which intervals those who hear a channel get appends to its messages, in milliseconds."""
+        channel = self.channels.get(name)
+        found = set() if channel is None else channel.paces
+        for pattern in self.patterns.matching(name) if self.patterns else ():
+            found |= pattern.paces
+        return found
+
+    def settle(self, channel: Listeners[Connection]) -> None:
+        """Delivers what waits of a channel, or of all that a pattern may match, before someone comes or goes there."""
+        for name in tuple(self.rolling) if channel.kind is WILDCARD else (channel.name,):
+            settle(self, name)
 
     # ---- channels about channels ----
 

@@ -87,10 +87,10 @@ class Channel(Listeners[Connection]):
         for work in message.afterwards:
             work()
 
-    def append_change(self, frame: Frame, whole: Frame | None) -> None:
-        """Delivers a version of a message to those on V2; ``whole`` is the frame with all of the text, if it is known.
+    def append_change(self, frame: Frame, whole: Frame | None, pace: int | None) -> None:
+        """Delivers a version of a message to those on V2, with a ``pace`` to those alone who have it.
 
-        It is needed where `wants_whole` says so.
+        ``whole`` is the frame with all of the text, if it is known; it is needed where `wants_whole` says so.
         """
         shown = self.app.hub.options.show_tags if self._show_tags is None else self._show_tags
         messages = [
@@ -104,8 +104,13 @@ class Channel(Listeners[Connection]):
             for each in (frame, whole or frame)
         ]
         for fanout in self.fanouts.values():
-            if fanout.shape.v2:
+            if fanout.shape.v2 and pace in (None, fanout.pace):
                 fanout.say(messages[fanout.wants.whole], ())
+
+    @property
+    def paces(self) -> set[int]:
+        """In which intervals subscribers get appends, in milliseconds."""
+        return {fanout.pace for fanout in self.fanouts.values() if fanout.shape.v2}
 
     @property
     def wants_whole(self) -> bool:

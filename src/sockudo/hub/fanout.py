@@ -161,6 +161,7 @@ class Fanout(Generic[C]):
         "_waiting_since",
         "channel",
         "key",
+        "pace",
         "predicate",
         "queued",
         "shape",
@@ -175,6 +176,7 @@ class Fanout(Generic[C]):
         self.shape = shape
         self.wants = wants
         self.predicate = wants.predicate
+        self.pace = wants.pace
         self.key = shape if key is None else key
         self.subscribers: dict[C, None] = {}
         self.queued = False

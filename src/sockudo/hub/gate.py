@@ -45,6 +45,8 @@ class Gate(Fanout[Connection]):
         super().__init__(channel, connection.shape, wants, key=object())
         self.connection = connection
         self.held: list[Frame] = []
+        # Each by itself: some of them may have been sent already when the gate opens.
+        self.pace = 0
         self._limit = limit
         self._max_bytes = max_bytes
         self._size = 0

@@ -23,6 +23,7 @@ from sockudo.hub.holds import Holds
 from sockudo.hub.outgoing import EVERYTHING, Outgoing, Wants
 from sockudo.hub.ports import Schedule
 from sockudo.hub.presence import Cause, MemberEvent
+from sockudo.hub.rollup import Rollups, settle
 from sockudo.protocol import frames
 from sockudo.protocol.delta import DeltaNode, DeltaOptions
 from sockudo.protocol.frames import Frame
@@ -57,6 +58,7 @@ class Hub(Deliveries):
         self._on_member = observers.of(MemberChanged)
         self._on_entry = observers.of(EntryChanged)
         self._sweep_tracks_at = 0.0
+        self.rollups = Rollups(self)
         self.apps: dict[str, AppState] = {}
         # Members whose last connection was lost without a goodbye.
         self.holds = Holds()
@@ -93,6 +95,8 @@ class Hub(Deliveries):
 
     def publish(self, app: AppState, frame: Frame, exclude: str | None = None, *, compress: bool = True) -> None:
         """Delivers a frame to its channel's subscribers and to those whose pattern fits, but not to one socket."""
+        if app.rolling and frame.serial is not None:
+            settle(app, frame.channel or "")
         excluded = _NOBODY if exclude is None else _excluded(app, exclude)
         channel = app.channels.get(frame.channel or "")
         if channel is not None and channel.fanouts:
@@ -101,19 +105,8 @@ class Hub(Deliveries):
             app.patterns.append(frame, channel, excluded, compress=compress)
 
     def publish_change(self, app: AppState, frame: Frame, whole: Frame | None) -> None:
-        """Delivers a version of a message, see `Channel.append_change`."""
-        channel = app.channels.get(frame.channel or "")
-        if channel is not None and channel.fanouts:
-            channel.append_change(frame, whole)
-        if app.patterns:
-            app.patterns.append_change(frame, channel, whole)
-
-    def wants_whole(self, app: AppState, name: str) -> bool:
-        """Whether a subscriber of the channel wants all of a message's text with an append to it."""
-        channel = app.channels.get(name)
-        if channel is not None and channel.wants_whole:
-            return True
-        return bool(app.patterns) and any(pattern.wants_whole for pattern in app.patterns.matching(name))
+        """Delivers a version of a message, to everyone in its pace; ``whole`` is it with all of its text."""
+        self.rollups.publish(app, frame, whole)
 
     def publish_to_user(self, app: AppState, user_id: str, frame: Frame, exclude: str | None = None) -> None:
         """Delivers a frame to every connection signed in as the user, with any subscriptions
@@ -149,6 +142,7 @@ class Hub(Deliveries):
         joined = connection.channels.get(name)
         if joined is not None:
             return self._move(connection, joined, channel.shared(wants), limits)
+        app.settle(channel)
         fanout = self._place(channel, connection, channel.shared(wants), limits)
         app.traffic.subscribed[channel.kind.label] += 1
         if channel.kind is WILDCARD:
@@ -249,10 +243,12 @@ class Hub(Deliveries):
         self, connection: Connection, fanout: Fanout[Connection], wants: Wants, limits: GateLimits | None
     ) -> Fanout[Connection]:
         """Moves a subscriber to where it gets what it wants now; what was delivered before has been written by then."""
+        app = self.apps[connection.app_id]
+        app.settle(fanout.channel)
         fanout.catch_up(connection)
         if limits is None and fanout.wants.key == wants.key and not isinstance(fanout, Gate):
             return fanout
-        channel = self.apps[connection.app_id].channel(fanout.channel.name)
+        channel = app.channel(fanout.channel.name)
         channel.remove(connection, fanout)
         connection.count(channel.kind, fanout.wants, -1)
         return self._place(channel, connection, wants, limits)
@@ -273,8 +269,10 @@ class Hub(Deliveries):
         """Leaves a channel; one that was not joined is ignored."""
         fanout = connection.channels.get(name)
         if fanout is not None:
+            app = self.apps[connection.app_id]
+            app.settle(fanout.channel)
             fanout.catch_up(connection)
-            self._leave(self.apps[connection.app_id], connection, fanout, None, asked=True)
+            self._leave(app, connection, fanout, None, asked=True)
 
     def disconnect(self, connection: Connection, *, held_until: float | None = None, forced: bool = False) -> None:
         """Forgets a connection everywhere. With ``held_until`` its presence members may come back until then.

@@ -21,7 +21,8 @@ class Wants(NamedTuple):
 
     ``one_base``: the library keeps one base for the whole channel, for all conflation keys. ``choices`` are the
     formats that a channel's settings may put in the place of ``delta``, where it is subscribed to by a pattern.
-    ``whole``: an append to a message comes with all of its text.
+    ``whole``: an append to a message comes with all of its text. ``pace``: milliseconds within which appends to a
+    message come as one, 0 for each by itself.
     """
 
     predicate: Predicate | None = None
@@ -29,14 +30,15 @@ class Wants(NamedTuple):
     one_base: bool = False
     choices: frozenset[Algorithm] = frozenset()
     whole: bool = False
+    pace: int = 0
 
     @property
-    def key(self) -> tuple[int, Algorithm | None, bool, frozenset[Algorithm], bool]:
+    def key(self) -> tuple[int, Algorithm | None, bool, frozenset[Algorithm], bool, int]:
         """Equal for those who share what they get. An equal predicate that is another object stands for itself.
 
         It replaces one that was given up, whose subscribers keep that.
         """
-        return (id(self.predicate), self.delta, self.one_base, self.choices, self.whole)
+        return (id(self.predicate), self.delta, self.one_base, self.choices, self.whole, self.pace)
 
 
 EVERYTHING = Wants()

@@ -127,7 +127,7 @@ class Patterns:
         for work in message.afterwards:
             work()
 
-    def append_change(self, frame: Frame, exact: Channel | None, whole: Frame | None) -> None:
+    def append_change(self, frame: Frame, exact: Channel | None, whole: Frame | None, pace: int | None) -> None:
         """The same for a version of a message, see `Channel.append_change`."""
         matching = self.matching(frame.channel or "")
         if not matching:
@@ -136,7 +136,7 @@ class Patterns:
         overlap = _Overlap(exact, matching, messages[0])
         for pattern in matching:
             for fanout in pattern.fanouts.values():
-                if fanout.shape.v2:
+                if fanout.shape.v2 and pace in (None, fanout.pace):
                     _deliver(messages[fanout.wants.whole], fanout, overlap, matching, ())
 
     def _outgoing(self, frame: Frame, *, compress: bool) -> Outgoing:

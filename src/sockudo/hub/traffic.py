@@ -28,6 +28,8 @@ class Traffic:
     """The counts of one app; everything only grows."""
 
     __slots__ = (
+        "appends_held",
+        "appends_joined",
         "bytes_received",
         "bytes_sent",
         "connections_closed",
@@ -62,6 +64,9 @@ class Traffic:
         self.connections_closed = 0
         # Publishes and client events, one for each channel that they name.
         self.published = 0
+        # Appends to messages that waited to be delivered together, and the frames that they were delivered in.
+        self.appends_held = 0
+        self.appends_joined = 0
         self.messages_received = 0
         self.messages_sent = 0
         self.messages_dropped = 0

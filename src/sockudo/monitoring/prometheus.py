@@ -269,6 +269,8 @@ _TRAFFIC = (
     ("socket_transmitted_bytes", "Frame bytes to clients, of channels and users", "bytes_sent"),
     ("ws_messages_received_total", "Messages from clients", "messages_received"),
     ("ws_messages_sent_total", "Deliveries to clients, of channels and users", "messages_sent"),
+    ("appends_held_total", "Appends that waited to be delivered with others to their message", "appends_held"),
+    ("appends_joined_total", "Frames that they were delivered in", "appends_joined"),
     ("ws_messages_dropped_total", "Deliveries that a full buffer cost a slow client", "messages_dropped"),
     ("http_received_bytes", "Bytes of bodies of the signed HTTP API", "http_bytes_received"),
     ("http_transmitted_bytes", "Bytes of answers of the signed HTTP API", "http_bytes_sent"),

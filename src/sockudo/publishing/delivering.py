@@ -118,7 +118,7 @@ class Delivering:
         deliver = partial(self._deliver_stored, state, frame, policy, message.exclude, message.compress)
         place = Position(frame.stream_id or "", frame.serial or 0)
         stream = self._stream_of(message.app_id, channel)
-        if stream != channel and frame.event == APPEND and self._hub.wants_whole(state, channel):
+        if stream != channel and frame.event == APPEND and state.wants_whole(channel):
             # All of the text is in the store.
             self.changing.read(history.catch_up(message.app_id, stream, place))
             return
@@ -137,7 +137,7 @@ class Delivering:
     def wants_whole(self, app_id: str, channel: str) -> bool:
         """Whether appends to a channel's messages have to be read with all of their text."""
         state = self._hub.find(app_id)
-        return state is not None and self._hub.wants_whole(state, channel)
+        return state is not None and state.wants_whole(channel)
 
     def _stream_of(self, app_id: str, channel: str) -> str:
         policies = self._policies(app_id)

@@ -257,7 +257,7 @@ class Publisher(Delivering):
         versions = None if app.streams is None else app.streams.versions_of(channel)
         if policy is None or versions is None:
             raise unchangeable(channel)
-        if mutation.action == "append" and self._hub.wants_whole(state, channel):
+        if mutation.action == "append" and state.wants_whole(channel):
             mutation = replace(mutation, whole=True)
         append = as_change(app.id, channel, mutation, versions, int(self._clock.time() * 1000), key, mark)
 

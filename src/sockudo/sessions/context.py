@@ -166,6 +166,7 @@ class V2State:
 
     __slots__ = (
         "attached",
+        "behind",
         "capabilities",
         "delta_algorithms",
         "delta_requests",
@@ -173,6 +174,8 @@ class V2State:
         "expiry_told_at",
         "history_requests",
         "last_ping",
+        "pace",
+        "paused",
         "token",
         "updates",
         "whole",
@@ -195,6 +198,10 @@ class V2State:
         self.updates: dict[str, SocketWindow] | None = None
         # Whether appends to messages come with all of their text.
         self.whole = False
+        # Milliseconds within which appends to a message come as one; None where the client leaves it to the server.
+        self.pace: int | None = None
+        # Whether the transport's buffer is full, and whether the client gets appends less often since it was.
+        self.paused = self.behind = False
         # Payload of the native ping that has not been answered.
         self.last_ping: bytes | None = None
 

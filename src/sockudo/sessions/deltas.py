@@ -1,9 +1,10 @@
-"""Who gets messages as differences, and the report of a client that cannot follow them
-(spec: filters-deltas § 2.2 to 2.8)."""
+"""What each subscription gets, and how: messages as differences, and the report of a client that cannot follow them
+(spec: filters-deltas § 2.2 to 2.8); appends with all of the text, or as one within an interval (spec: messages § 11).
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sockudo.hub.outgoing import EVERYTHING, Wants
 from sockudo.protocol import frames
@@ -22,7 +23,17 @@ from sockudo.protocol.inbound import InboundFrame, data_value
 from sockudo.protocol.names import META, WILDCARD, ChannelKind
 from sockudo.sessions.context import SessionContext, V2State
 
-__all__ = ["confirm_deltas", "delta_sync_error", "enable_deltas", "note_delta_request", "wants_of"]
+__all__ = [
+    "confirm_deltas",
+    "delta_sync_error",
+    "enable_deltas",
+    "keep_pace",
+    "note_delta_request",
+    "wants_of",
+]
+
+# Milliseconds within which a client that reads too slowly gets appends to a message as one.
+_PACE_BEHIND: Final = 100
 
 
 def enable_deltas(session: SessionContext, frame: InboundFrame) -> None:
@@ -72,7 +83,30 @@ def wants_of(session: SessionContext, name: str, kind: ChannelKind, predicate: P
     if v2 is None or kind is META:
         return EVERYTHING if predicate is None else Wants(predicate)
     wants = _wants_of(session, v2, name, kind, predicate)
-    return wants._replace(whole=True) if v2.whole else wants
+    if v2.whole:
+        wants = wants._replace(whole=True)
+    pace = _pace_of(session, v2, name, kind)
+    return wants._replace(pace=pace) if pace else wants
+
+
+def _pace_of(session: SessionContext, v2: V2State, name: str, kind: ChannelKind) -> int:
+    policies = session.live.streams
+    if policies is None or not (policies.change if kind is WILDCARD else policies.versions_of(name)):
+        return 0
+    pace = session.node.settings.versioned_messages.append_rollup_window_ms if v2.pace is None else v2.pace
+    return max(pace, _PACE_BEHIND) if v2.behind else pace
+
+
+def keep_pace(session: SessionContext, *, behind: bool) -> None:
+    """The client has fallen behind, or has caught up: it gets appends in another interval from now on."""
+    v2 = session.v2
+    if v2 is None or v2.behind is behind or session.ended:
+        return
+    v2.behind = behind
+    for name, fanout in tuple(session.channels.items()):
+        pace = _pace_of(session, v2, name, fanout.channel.kind)
+        if pace != fanout.wants.pace and fanout.channel.kind is not META:
+            session.node.hub.change(session, name, fanout.wants._replace(pace=pace))
 
 
 def _wants_of(session: SessionContext, v2: V2State, name: str, kind: ChannelKind, predicate: Predicate | None) -> Wants:

@@ -18,6 +18,7 @@ from sockudo.protocol.inbound import InboundFrame
 from sockudo.sessions.actions import ACTIONS
 from sockudo.sessions.client_events import client_event
 from sockudo.sessions.context import NodeContext, Sdk, SessionContext, discard
+from sockudo.sessions.deltas import keep_pace
 
 __all__ = ["Session"]
 
@@ -125,11 +126,18 @@ class Session(SessionContext):
         if self.write is not discard:
             self._queued_frames = self._queued_bytes = 0
             self.write = self._write_counted
+            if self.v2 is not None:
+                self.v2.paused = True
+                if not self.v2.behind:
+                    # The caller may be walking the channels.
+                    self.node.schedule(lambda: keep_pace(self, behind=True))
 
     def resume(self) -> None:
         """The transport's buffer has drained."""
         if self.write is not discard:
             self.write = self.peer.write
+            if self.v2 is not None:
+                self.v2.paused = False
 
     def _write_counted(self, data: bytes) -> None:
         settings = self.node.settings

@@ -12,6 +12,7 @@ import secrets
 from sockudo import errors
 from sockudo.protocol import frames
 from sockudo.sessions.context import SessionContext, V2State
+from sockudo.sessions.deltas import keep_pace
 from sockudo.sessions.gateway import Gateway
 from sockudo.sessions.identity import check_token
 from sockudo.sessions.resume import expire_resume
@@ -31,6 +32,8 @@ def check(session: SessionContext, now: float) -> None:
         _check_liveness(session, now, session.node.settings.activity_timeout)
     else:
         _check_v2(session, session.v2, now)
+        if session.v2.behind and not session.v2.paused:
+            keep_pace(session, behind=False)
     if session.resuming is not None:
         expire_resume(session, now)
     deadline = session.node.settings.user_authentication_timeout

@@ -22,7 +22,7 @@ def join(world: World, wants: Wants = EVERYTHING, name: str = "news", *, v1: boo
 @pytest.mark.parametrize("name", ["news", "new*"])
 def test_each_gets_what_it_wants_and_v1_nothing(world: World, name: str) -> None:
     delta, full, old = join(world, name=name), join(world, Wants(whole=True), name), join(world, name=name, v1=True)
-    assert world.hub.wants_whole(world.app, "news")
+    assert world.app.wants_whole("news")
     world.hub.publish_change(world.app, FRAGMENT, WHOLE)
     world.settle()
     assert [peer.events() for peer in (delta, full, old)] == [[(FRAGMENT.event, "b")], [(FRAGMENT.event, "ab")], []]
@@ -36,14 +36,14 @@ def test_what_is_whole_is_the_same_for_all(world: World) -> None:
 
 
 def test_all_of_the_text_is_needed_while_somebody_wants_it(world: World) -> None:
-    assert not world.hub.wants_whole(world.app, "news")
+    assert not world.app.wants_whole("news")
     join(world)
-    assert not world.hub.wants_whole(world.app, "news")
+    assert not world.app.wants_whole("news")
     connection, _ = world.connect(V2_JSON)
     world.hub.subscribe(connection, "news", Wants(whole=True))
-    assert world.hub.wants_whole(world.app, "news")
+    assert world.app.wants_whole("news")
     world.hub.unsubscribe(connection, "news")
-    assert not world.hub.wants_whole(world.app, "news")
+    assert not world.app.wants_whole("news")
 
 
 def test_who_hears_a_channel_twice_gets_a_change_once(world: World) -> None:

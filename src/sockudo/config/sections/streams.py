@@ -120,3 +120,11 @@ class VersionedMessages(Section, frozen=True):
     retention_window_seconds: int = setting(
         0, "How long a version is kept; 0 = as long as the store", unit="s", low=0, reload=True
     )
+    append_rollup_window_ms: int = setting(
+        0,
+        "Appends to a message within it reach a client as one, unless its URL asks for another; 0 = each by itself",
+        unit="ms",
+        low=0,
+        high=500,
+        reload=True,
+    )
