@@ -37,7 +37,11 @@ def server() -> Iterator[ServerProcess]:
         ),
         app_record(V1_APP, channels={"v1_recovery": True}),
     ]
-    with start_server({**VERSIONED, "app_manager": {"array": {"apps": apps}}}) as running:
+    bounds = {"max_message_bytes": 20_000, "max_appends_per_message": 200}
+    versioned = {**VERSIONED["versioned_messages"], **bounds}
+    with start_server(
+        {**VERSIONED, "versioned_messages": versioned, "app_manager": {"array": {"apps": apps}}}
+    ) as running:
         yield running
 
 
@@ -90,6 +94,31 @@ def test_a_publish_is_a_create(connect: Connect, connect_v2: Connect, server: Se
         "extras": {"headers": {"k": "v", **headers_of("create", serials, found)}},
     }
     assert old.event() == {"event": "said", "channel": unique, "data": "one"}
+
+
+def test_a_message_grows_up_to_its_bounds(connect_v2: Connect, server: ServerProcess, unique: str) -> None:
+    client = connect_v2()
+    client.subscribe(unique)
+    serial = create(server, unique, data="é" * 5000)["message_serial"]
+    assert changed(server, unique, serial, "append", data="x" * 9_999).status == 200
+    refused = changed(server, unique, serial, "append", data="xy", op_id="again")
+    assert refused.json() == {
+        "error": "With this append the data of the message exceed 20,000 bytes",
+        "code": "payload_too_large",
+        "status": 413,
+        "docs": "errors.md#message_too_long",
+        "ai_code": 40009,
+    }
+    assert changed(server, unique, serial, "update", data="x" * 20_001).status == 413
+    assert changed(server, unique, serial, "append", data="y").json()["delivery_serial"] == 3
+    assert changed(server, unique, serial, "update", data="").status == 200
+    assert changed(server, unique, serial, "append", data="x", op_id="again").status == 200
+    for _ in range(197):
+        assert changed(server, unique, serial, "append", data="x").status == 200
+    refused = changed(server, unique, serial, "append", data="x")
+    assert refused.json()["error"] == "The message has 200 appends already, the most there may be"
+    assert changed(server, unique, serial, "delete").json()["delivery_serial"] == 203
+    assert [client.event()["serial"] for _ in range(203)] == list(range(1, 204))
 
 
 def test_what_asks_for_nothing_is_answered_as_before(server: ServerProcess, unique: str) -> None:

@@ -114,6 +114,42 @@ async def test_what_is_refused_leaves_nothing_and_stops_nobody(store: HistorySto
     assert (await stream_of(store, LOG)).next_serial == 3
 
 
+async def test_a_message_does_not_grow_past_its_bounds(store: HistoryStore) -> None:
+    bounds = {"most_bytes": 1500, "most_appends": 3}
+    await store.commit([a_create(1, "x" * 600)])
+    outcomes = [
+        *await store.commit(
+            [a_change(2, 1, "append", "y" * 600, **bounds), a_change(3, 1, "append", "z" * 301, **bounds)]
+        ),
+        *await store.commit(
+            [a_change(4, 1, "append", "z" * 300, **bounds), a_change(5, 1, "update", "é" * 751, **bounds)]
+        ),
+        *await store.commit([a_change(6, 1, "update", "é" * 750, **bounds), a_change(7, 1, "append", "!", **bounds)]),
+        *await store.commit([a_change(8, 1, "update", "", **bounds), a_change(9, 1, "append", "!", **bounds)]),
+        *await store.commit([a_change(10, 1, "append", "!", **bounds), a_change(11, 1, "delete", **bounds)]),
+    ]
+    long, often = "too_long", "too_often"
+    assert [each.refused for each in outcomes] == [None, long, None, long, None, long, None, None, often, None]
+    assert [each.position.serial for each in outcomes if each.is_new] == [2, 3, 4, 5, 6, 7]
+    assert await data_of(store) == (7, "!")
+
+
+async def test_no_writer_at_the_bound_gets_past_it(shared: Place) -> None:
+    async with shared.open() as one, shared.open() as two:
+        await one.commit([a_create(1, "")])
+
+        async def write(store: HistoryStore, node: int) -> list[str | None]:
+            outcomes = [
+                await store.commit([a_change(node * 100 + number, 1, "append", "xy", most_bytes=41)])
+                for number in range(20)
+            ]
+            return [each.refused for [each] in outcomes]
+
+        refused = await asyncio.gather(write(one, 1), write(two, 2), write(one, 3))
+        assert sorted(each or "" for some in refused for each in some) == [""] * 20 + ["too_long"] * 40
+        assert await data_of(one) == (21, "xy" * 20)
+
+
 async def test_data_of_every_kind_is_kept(store: HistoryStore) -> None:
     await store.commit([a_create(1, None)])
     assert await data_of(store) == (1, None)

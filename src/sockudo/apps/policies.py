@@ -56,9 +56,14 @@ class PresenceHistoryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class VersionsPolicy:
-    """How long versions of messages are kept."""
+    """How long versions of messages are kept; how long a message may become, and how many appends it may have.
+
+    0 bytes or appends are no bound.
+    """
 
     retention: Retention
+    max_message_bytes: int = 0
+    max_appends: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +218,9 @@ def _history(namespace: NamespaceHistory, own: History, usual: History) -> Histo
 
 def _versions(settings: VersionedMessages) -> VersionsPolicy | None:
     window = settings.retention_window_seconds * 1000
-    return VersionsPolicy(Retention(window or None)) if settings.enabled else None
+    if not settings.enabled:
+        return None
+    return VersionsPolicy(Retention(window or None), settings.max_message_bytes, settings.max_appends_per_message)
 
 
 def _presence_history(*layers: PresenceHistory) -> PresenceHistoryPolicy | None:

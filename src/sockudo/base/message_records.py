@@ -28,8 +28,9 @@ __all__ = [
 
 Action = Literal["create", "update", "delete", "append"]
 Change = Literal["update", "delete", "append"]
-Refusal = Literal["unknown", "not_owner", "not_text"]
-"""Why a mutation was not applied: no such message, another's message, an append to data that is no text."""
+Refusal = Literal["unknown", "not_owner", "not_text", "too_long", "too_often"]
+"""Why a mutation was not applied: no such message, another's message, an append to data that is no text, data that
+would be too long, an append too many."""
 
 NOTHING: Final = msgspec.Raw(b"")
 
@@ -45,8 +46,8 @@ class Version(msgspec.Struct, omit_defaults=True):
 
     In the log of versions an append has its fragment as ``text``; everywhere else a version has the whole data.
     ``owner`` is the client id that created the message, ``user_id`` what its frames carry of it, ``client_id`` the one
-    that made this version. ``length`` is how many characters the whole text has. ``tags`` and ``message_id`` are those
-    of the create.
+    that made this version. ``length`` is how many characters the whole text has, ``size`` how many bytes the whole
+    data, ``appends`` how many appends the message has got. ``tags`` and ``message_id`` are those of the create.
     """
 
     action: Action
@@ -58,6 +59,8 @@ class Version(msgspec.Struct, omit_defaults=True):
     text: str | None = None
     value: msgspec.Raw = NOTHING
     length: int = 0
+    size: int = 0
+    appends: int = 0
     extras: dict[str, Any] | None = None
     owner: str | None = None
     user_id: str | None = None
@@ -79,7 +82,8 @@ class Mutation(msgspec.Struct, frozen=True):
     """What changes a message. A field that is UNSET stays as it is, one that is None is removed.
 
     ``version_serial`` is the one that the version gets unless the message has a later one. With an ``owner`` only that
-    client's own message is changed. ``whole``: the outcome is wanted with the whole text.
+    client's own message is changed. ``whole``: the outcome is wanted with the whole text. ``most_bytes`` is how long
+    the data may become, ``most_appends`` how many appends the message may have; 0 is no bound.
     """
 
     action: Change
@@ -94,6 +98,8 @@ class Mutation(msgspec.Struct, frozen=True):
     metadata: msgspec.Raw = NOTHING
     owner: str | UnsetType | None = UNSET
     whole: bool = False
+    most_bytes: int = 0
+    most_appends: int = 0
 
 
 class Latest(NamedTuple):

@@ -19,6 +19,7 @@ __all__ = [
     "HISTORY_UNAVAILABLE",
     "IDLE_TIMEOUT",
     "MESSAGE_NOT_FOUND",
+    "MESSAGE_TOO_LONG",
     "MUTATION_DENIED",
     "NAMESPACE_DENIED",
     "PERSISTENCE_UNAVAILABLE",
@@ -266,6 +267,16 @@ MESSAGE_NOT_FOUND = row(
         "its versions are past versioned_messages.retention_window_seconds",
     ),
     remedy="Take the message_serial from the reply to the publish, from extras.headers, or from a page of the history.",
+)
+MESSAGE_TOO_LONG = row(
+    "message_too_long",
+    "The message cannot grow any more.",
+    code="payload_too_large",
+    http=413,
+    causes=("a text that is appended to without an end", "many small appends to one message"),
+    remedy="Go on in a new message, join appends before you send them, or raise versioned_messages.max_message_bytes "
+    "or versioned_messages.max_appends_per_message.",
+    ai_code=40009,
 )
 MUTATION_DENIED = row(
     "mutation_denied",

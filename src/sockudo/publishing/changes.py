@@ -11,8 +11,8 @@ from msgspec import UNSET, UnsetType
 
 from sockudo import errors
 from sockudo.apps.live import LiveApp
-from sockudo.base.message_records import NOTHING, Change, Mutation
-from sockudo.base.stream_records import Committed
+from sockudo.apps.policies import VersionsPolicy
+from sockudo.base.message_records import NOTHING, Change, Mutation, Refusal
 from sockudo.errors import SockudoError
 from sockudo.hub import AppState
 from sockudo.publishing.publisher import Publisher
@@ -53,7 +53,7 @@ class Changes:
         """Changes a message and returns the answer, once it is stored and was delivered.
 
         Raises errors.MESSAGE_NOT_FOUND, errors.MUTATION_DENIED, errors.VERSION_CONFLICT, errors.INVALID_INPUT for an
-        append to data that are no text, and what `Publisher.change` does.
+        append to data that are no text, errors.MESSAGE_TOO_LONG, and what `Publisher.change` does.
         """
         key, mark = (None, b"") if request.op_id is None else operation_of(app.id, channel, request)
         pending = self._publisher.change(app, state, channel, self._mutation(request), key, mark)
@@ -61,7 +61,8 @@ class Changes:
         if outcome.conflict:
             raise errors.VERSION_CONFLICT(f"op_id '{request.op_id}' was already used for another {request.action}")
         if outcome.refused is not None:
-            raise _refusal(outcome, channel, request)
+            versions = None if app.streams is None else app.streams.versions_of(channel)
+            raise _refusal(outcome.refused, channel, request, versions)
         version = outcome.version
         if version is None:
             latest = await self._publisher.history.service.messages.at(app.id, channel, outcome.position.serial)
@@ -110,12 +111,19 @@ def operation_of(app_id: str, channel: str, request: ChangeRequest) -> tuple[str
     return f"idempotency:mutation:v1:{digest.hexdigest()}", mark.digest()
 
 
-def _refusal(outcome: Committed, channel: str, request: ChangeRequest) -> SockudoError:
-    match outcome.refused:
+def _refusal(refused: Refusal, channel: str, request: ChangeRequest, versions: VersionsPolicy | None) -> SockudoError:
+    match refused:
         case "unknown":
             return _not_found(channel, request)
         case "not_owner":
             return errors.MUTATION_DENIED()
+        case "too_long" if versions is not None:
+            most = f"{versions.max_message_bytes:,} bytes"
+            return errors.MESSAGE_TOO_LONG(f"With this {request.action} the data of the message exceed {most}")
+        case "too_often" if versions is not None:
+            return errors.MESSAGE_TOO_LONG(
+                f"The message has {versions.max_appends:,} appends already, the most there may be"
+            )
         case _:
             return errors.INVALID_INPUT("append needs a message whose data are text; replace them with an update")
 

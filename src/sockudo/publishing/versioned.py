@@ -71,6 +71,7 @@ def as_change(
     app_id: str, channel: str, mutation: Mutation, versions: VersionsPolicy, now_ms: int, key: str | None, mark: bytes
 ) -> Append:
     """An append of a change to a message."""
+    mutation = replace(mutation, most_bytes=versions.max_message_bytes, most_appends=versions.max_appends)
     data = mutation.data
     # What waits to be stored is counted by its size; the store makes the row.
     weight = data.encode(errors="surrogatepass") if isinstance(data, str) else bytes(data) if data else b""

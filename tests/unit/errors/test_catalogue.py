@@ -17,7 +17,7 @@ def test_without_words_everything_is_found() -> None:
 def test_a_number_finds_what_is_sent_with_it_and_nothing_that_mentions_it() -> None:
     assert {"origin_not_allowed", "channel_auth_invalid", "terminated"} <= set(_slugs("4009"))
     assert _slugs("4009") == [slug for slug, row in CATALOGUE.items() if row.ws == 4009]
-    assert _slugs("413") == ["payload_too_large", "body_too_large", "push_payload_too_large"]
+    assert _slugs("413") == ["payload_too_large", "body_too_large", "message_too_long", "push_payload_too_large"]
 
 
 def test_the_exact_row_comes_first_and_every_word_must_be_there() -> None:

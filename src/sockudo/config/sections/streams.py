@@ -120,6 +120,16 @@ class VersionedMessages(Section, frozen=True):
     retention_window_seconds: int = setting(
         0, "How long a version is kept; 0 = as long as the store", unit="s", low=0, reload=True
     )
+    max_message_bytes: int = setting(
+        1024 * 1024,
+        "How long the data of a message may become by appends and updates; 0 = no bound",
+        unit="bytes",
+        low=0,
+        reload=True,
+    )
+    max_appends_per_message: int = setting(
+        16_384, "How many appends a message may have; 0 = no bound", low=0, reload=True
+    )
     append_rollup_window_ms: int = setting(
         0,
         "Appends to a message within it reach a client as one, unless its URL asks for another; 0 = each by itself",

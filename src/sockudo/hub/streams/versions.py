@@ -115,18 +115,32 @@ def applied(current: Version | None, mutation: Mutation) -> Applied | Refusal:
     if isinstance(mutation.data, msgspec.UnsetType):
         return Applied(changed, changed)
     if mutation.action != "append":
-        changed = with_data(changed, mutation.data)
-        return Applied(changed, changed)
-    fragment = mutation.data if isinstance(mutation.data, str) else ""
-    logged = replace(changed, text=fragment, length=current.length + len(fragment))
+        logged = with_data(changed, mutation.data)
+    elif 0 < mutation.most_appends <= current.appends:
+        return "too_often"
+    else:
+        logged = _with_fragment(changed, mutation.data if isinstance(mutation.data, str) else "")
+    if 0 < mutation.most_bytes < logged.size:
+        return "too_long"
     return Applied(aggregated(current, logged), logged)
 
 
 def with_data(version: Version, data: Data) -> Version:
     """The version with other data."""
     if isinstance(data, str):
-        return replace(version, text=data, value=NOTHING, length=len(data))
-    return replace(version, text=None, value=NOTHING if data is None else data, length=0)
+        return replace(version, text=data, value=NOTHING, length=len(data), size=_size(data))
+    value = NOTHING if data is None else data
+    return replace(version, text=None, value=value, length=0, size=len(bytes(value)))
+
+
+def _with_fragment(before: Version, fragment: str) -> Version:
+    """The row of the log of an append."""
+    length, size = before.length + len(fragment), before.size + _size(fragment)
+    return replace(before, text=fragment, length=length, size=size, appends=before.appends + 1)
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
 
 def aggregated(before: Version | None, logged: Version) -> Version:

@@ -113,6 +113,29 @@ def test_what_is_refused() -> None:
     assert isinstance(applied(own, a_mutation("update", data="x", owner="u-1")), Applied)
 
 
+def test_data_may_become_so_long_and_no_longer() -> None:
+    full = a_version("é" * 5)
+    assert full.size == 10
+    assert done(full, a_mutation("append", data="é", most_bytes=12)).logged.size == 12
+    assert applied(full, a_mutation("append", data="é", most_bytes=11)) == "too_long"
+    assert applied(full, a_mutation("update", data="x" * 12, most_bytes=11)) == "too_long"
+    assert applied(full, a_mutation("update", data=msgspec.Raw(b"[1,2,3]"), most_bytes=6)) == "too_long"
+    assert done(full, a_mutation("update", data="x" * 11, most_bytes=11)).latest.size == 11
+    assert done(full, a_mutation("delete", most_bytes=1)).latest.size == 10
+    assert done(full, a_mutation("delete", data=None, most_bytes=1)).latest.size == 0
+
+
+def test_a_message_may_have_so_many_appends() -> None:
+    current = a_version()
+    for _ in range(2):
+        current = done(current, a_mutation("append", data="x", most_appends=2)).latest
+    assert current.appends == 2
+    assert applied(current, a_mutation("append", data="x", most_appends=2)) == "too_often"
+    current = done(current, a_mutation("update", data="", most_appends=2)).latest
+    assert applied(current, a_mutation("append", data="x", most_appends=2)) == "too_often"
+    assert done(current, a_mutation("append", data="x")).latest.appends == 3
+
+
 def test_a_version_is_known_again_at_any_time() -> None:
     create = Create(a_version(), "room")
     assert made_by(a_version("else"), create)
@@ -145,6 +168,10 @@ CHANGES = st.lists(
 )
 
 
+def _bytes_of(data: Any) -> bytes:
+    return data.encode(errors="surrogatepass") if isinstance(data, str) else bytes(data or b"")
+
+
 @given(VALUES, CHANGES, st.data())
 def test_the_log_makes_the_message_again(data: Any, changes: list[dict[str, Any]], choice: st.DataObject) -> None:
     """At every version: from the rows, without those that are taken back, and through what is stored of them."""
@@ -158,6 +185,7 @@ def test_the_log_makes_the_message_again(data: Any, changes: list[dict[str, Any]
         assert outcome.latest.version_serial > current.version_serial
         assert (outcome.latest.message_serial, outcome.latest.history_serial) == (SERIAL, 7)
         assert outcome.latest.length == len(outcome.latest.text or "")
+        assert outcome.latest.size == len(_bytes_of(outcome.latest.data))
         current = decode_version(encode_version(outcome.latest))
         logged.append(Latest(len(logged) + 1, decode_version(encode_version(outcome.logged))))
         states.append(Latest(len(states) + 1, current))
